@@ -1,0 +1,36 @@
+"""What is particular to each kind of agent, one file a kind; nothing vendor-specific lives elsewhere.
+
+These modules are light: the adapter loads them in every session. What only the daemon needs of a kind is loaded when
+it is needed.
+"""
+
+from __future__ import annotations
+
+from coterie.agents.claude import CLAUDE
+from coterie.agents.codex import CODEX
+from coterie.agents.gemini import GEMINI
+from coterie.agents.kind import OTHER
+from coterie.agents.opencode import OPENCODE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from coterie.agents.kind import AgentKind
+
+KINDS = (CLAUDE, CODEX, GEMINI, OPENCODE)
+
+
+def by_client(name: str) -> AgentKind:
+    """The kind whose MCP client says this name of itself in `initialize`."""
+    return next((kind for kind in KINDS if name in kind.client_names), OTHER)
+
+
+def by_name(name: str) -> AgentKind:
+    """The kind that the store calls so."""
+    return next((kind for kind in KINDS if kind.name == name), OTHER)
+
+
+def by_environment(environ: Mapping[str, str]) -> AgentKind | None:
+    """The kind of agent whose marks a process bears, or None if it bears none."""
+    return next((kind for kind in KINDS if any(mark in environ for mark in kind.marks)), None)

@@ -1,0 +1,117 @@
+"""Claude Code. Measured with 2.1.328; the inbox exists since 2.1.224.
+
+The inbox is a Unix socket on which a session takes text from its own children: newline-delimited JSON, first
+``{"type": "auth", "token"}``, then ``{"type": "user", "message": {"role": "user", "content"}}``. It answers nothing.
+It is documented for a session's own scripts and hooks, not for third parties, so its presence is looked for and never
+assumed. The socket's file name is the pid of the agent.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from coterie.agents.kind import AgentKind, Inbox
+from coterie.jsonline import encode
+from coterie.limits import HOOK_CHARS_MAX, INBOX_S
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+SESSION = "CLAUDE_CODE_SESSION_ID"
+SOCKET = "CLAUDE_CODE_MESSAGING_SOCKET"
+TOKEN = "CLAUDE_CODE_MESSAGING_TOKEN"  # noqa: S105 (the variable's name)
+ENTRYPOINT = "CLAUDE_CODE_ENTRYPOINT"
+PID = "CLAUDE_PID"
+
+EVENTS = {
+    "SessionStart": "start",
+    "UserPromptSubmit": "prompt",
+    "PreToolUse": "before-tool",
+    "PostToolUse": "after-tool",
+    "PostToolBatch": "step",
+    "Stop": "stop",
+    "SessionEnd": "end",
+}
+WITH_CONTEXT = frozenset({"SessionStart", "UserPromptSubmit", "PostToolUse"})
+"""Events whose hook may add context; a Stop may too, by keeping the session going."""
+
+
+class ClaudeInbox(Inbox):
+    """The messaging socket of one session."""
+
+    def __init__(self, path: str, token: str) -> None:
+        self.path = path
+        self._token = token
+
+    def post(self, text: str) -> None:
+        """Write one text as one line. Raises OSError if it did not get out whole."""
+        lines: list[dict[str, Any]] = [{"type": "user", "message": {"role": "user", "content": text}}]
+        if self._token:
+            lines.insert(0, {"type": "auth", "token": self._token})
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(INBOX_S)
+            connection.connect(self.path)
+            connection.sendall(b"".join(map(encode, lines)))
+
+
+class Claude(AgentKind):
+    """A session of Claude Code."""
+
+    name = "claude"
+    client_names = ("claude-code",)
+    marks = ("CLAUDECODE", SESSION)
+
+    def session(self, environ: Mapping[str, str], meta: Mapping[str, Any]) -> str | None:
+        """From the environment. After ``/clear`` it is the old id: only hooks know the new one."""
+        return environ.get(SESSION)
+
+    def is_probe(self, environ: Mapping[str, str]) -> bool:
+        """``claude mcp list`` starts every server and gives it no session id."""
+        return SESSION not in environ
+
+    def one_shot(self, environ: Mapping[str, str]) -> bool:
+        """``claude -p`` says ``sdk-cli``."""
+        return environ.get(ENTRYPOINT, "cli") != "cli"
+
+    def agent_pid(self, environ: Mapping[str, str], parent: int) -> int:
+        """From the name of the socket, as a wrapper script may stand between the agent and us."""
+        pid = os.path.basename(environ.get(SOCKET, "")).partition(".")[0]
+        return int(pid) if pid.isascii() and pid.isdigit() else parent
+
+    def inbox(self, environ: Mapping[str, str]) -> Inbox | None:
+        """The messaging socket, if the variables name one."""
+        path = environ.get(SOCKET)
+        return ClaudeInbox(path, environ.get(TOKEN, "")) if path else None
+
+    def hook_event(self, told: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any] | None:
+        """The events of the hooks that we ask to be registered; the others are None."""
+        name = told.get("hook_event_name")
+        event = EVENTS.get(str(name))
+        if event is None or not isinstance(told.get("session_id"), str):
+            return None
+        pid = environ.get(PID, "")
+        # A Stop that was kept going once is not kept going again: two agents could hold each other for ever.
+        adds = name in WITH_CONTEXT or (name == "Stop" and not told.get("stop_hook_active"))
+        fields = {key: told[key] for key in ("prompt", "tool_use_id", "agent_id", "source") if told.get(key)}
+        return {
+            "event": event,
+            "kind": self.name,
+            "session": told["session_id"],
+            "cwd": told.get("cwd") or "/",
+            "agent_pid": int(pid) if pid.isascii() and pid.isdigit() else 0,
+            "room": HOOK_CHARS_MAX[self.name] if adds else 0,
+            **fields,
+        }
+
+    def hook_answer(self, told: Mapping[str, Any], context: str) -> dict[str, Any]:
+        """Context for the model; at a Stop the session goes on with it."""
+        name = told["hook_event_name"]
+        if name == "Stop":
+            return {"decision": "block", "reason": context}
+        return {"hookSpecificOutput": {"hookEventName": name, "additionalContext": context}}
+
+
+CLAUDE = Claude()

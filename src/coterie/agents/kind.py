@@ -1,0 +1,61 @@
+"""What every kind of agent answers about itself. Light."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class AgentKind:
+    """A kind of agent, as seen from a process that the agent started."""
+
+    name = "other"
+    client_names: tuple[str, ...] = ()
+    """What its MCP client calls itself in ``initialize``."""
+    marks: tuple[str, ...] = ()
+    """Environment variables that the processes below it bear, and a person's shell does not."""
+    registers_at_first_call = False
+    """Whether a session is only real once it calls a tool: before, it may be a health check, or no thread's."""
+
+    def session(self, environ: Mapping[str, str], meta: Mapping[str, Any]) -> str | None:
+        """The host session id, from the environment or the ``_meta`` of a tool call."""
+        return None
+
+    def is_probe(self, environ: Mapping[str, str]) -> bool:
+        """Whether this process only checks that the adapter starts, and is nobody's session."""
+        return False
+
+    def one_shot(self, environ: Mapping[str, str]) -> bool:
+        """Whether the session is for one prompt."""
+        return False
+
+    def agent_pid(self, environ: Mapping[str, str], parent: int) -> int:
+        """The pid of the agent's own process, given the parent of the adapter."""
+        return parent
+
+    def inbox(self, environ: Mapping[str, str]) -> Inbox | None:
+        """The inbox of the session, if it has one."""
+        return None
+
+    def hook_event(self, told: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any] | None:
+        """What one of the agent's hooks was told, in the daemon's words (``session.event``), or None if it says
+        nothing to us.
+        """
+        return None
+
+    def hook_answer(self, told: Mapping[str, Any], context: str) -> dict[str, Any]:
+        """What the hook prints to bring `context` before the model."""
+        return {}
+
+
+class Inbox:
+    """Where a session takes text from its own children."""
+
+    def post(self, text: str) -> None:
+        """Write one text. Raises OSError (with the reason) if it did not get out whole."""
+        raise NotImplementedError
+
+
+OTHER = AgentKind()

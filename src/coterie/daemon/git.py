@@ -1,0 +1,54 @@
+"""Which repository a folder belongs to, as git says: the common directory, so that worktrees and subdirectories of
+one repository are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from coterie.limits import GIT_S
+
+CACHE_MAX = 1024
+"""Folders remembered; sessions start in few."""
+
+
+class Repositories:
+    """Asks git once for each folder that sessions start in."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    async def common_dir(self, folder: str) -> str:
+        """The git common directory of `folder`, or an empty text outside a repository."""
+        if folder not in self._known:
+            found = await _ask_git(folder)
+            if found is None:
+                return ""  # Not remembered: git was slow, or the folder is not there yet.
+            if len(self._known) >= CACHE_MAX:
+                self._known.clear()
+            if not found:
+                return ""  # `git init` may come later.
+            self._known[folder] = found
+        return self._known[folder]
+
+
+async def _ask_git(folder: str) -> str | None:
+    command = ("git", "-C", folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    try:
+        git = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+    try:
+        out, _ = await asyncio.wait_for(git.communicate(), GIT_S)
+    except TimeoutError:
+        git.kill()
+        await git.wait()
+        return None
+    path = os.fsdecode(out).rstrip("\n")
+    return os.path.realpath(path) if git.returncode == 0 and path else ""

@@ -1,0 +1,37 @@
+"""One handler file a noun; `methods` is the list of all that can be called."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from coterie.daemon.handlers import daemon, mail, messages, offers, peers, sessions
+
+if TYPE_CHECKING:
+    from coterie.daemon.local import Handler
+    from coterie.daemon.main import Daemon
+
+METHODS = {
+    "hello": daemon.hello,
+    "daemon.status": daemon.status,
+    "daemon.down": daemon.down,
+    "daemon.retire": daemon.retire,
+    "peers.register": peers.register,
+    "peers.list": peers.list_peers,
+    "peers.describe": peers.describe,
+    "peers.rename_other": peers.rename_other,
+    "messages.send": messages.send,
+    "messages.log": messages.log,
+    "messages.read": messages.read,
+    "mail.take": mail.take,
+    "mail.shown": mail.shown,
+    "mail.failed": mail.failed,
+    "offers.written": offers.written,
+    "offers.failed": offers.failed,
+    "session.event": sessions.event,
+}
+
+
+def methods(to: Daemon) -> dict[str, Handler]:
+    """Every method, bound to a daemon."""
+    return {name: partial(handler, to) for name, handler in METHODS.items()}

@@ -1,0 +1,87 @@
+"""hello, and the life of the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from coterie import __version__
+from coterie.daemon import processes
+from coterie.daemon.handlers.params import Params, flag, text
+from coterie.errors import BadInput, HumanOnly, Refused
+from coterie.files import open_private
+from coterie.limits import PROTOCOL, PROTOCOL_OLDEST
+from coterie.policy import check_human
+from coterie.store import messages as stored
+from coterie.store.migrations import newest_version
+
+if TYPE_CHECKING:
+    from coterie.daemon.local import Connection
+    from coterie.daemon.main import Daemon
+
+log = logging.getLogger(__name__)
+
+
+def hello(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Agree on a protocol version: the newest that both speak."""
+    spoken = params.get("protocol")
+    if not isinstance(spoken, list) or len(spoken) != 2 or not all(type(version) is int for version in spoken):
+        raise BadInput("protocol must be a list of the oldest and the newest version you speak")
+    oldest, newest = spoken
+    chosen = min(newest, PROTOCOL)
+    if chosen < max(oldest, PROTOCOL_OLDEST):
+        raise Refused(
+            f"you speak protocol {oldest} to {newest}, this daemon {PROTOCOL_OLDEST} to {PROTOCOL}",
+            "end this session and start it again, so that it runs the coterie that is installed now",
+        )
+    connection.greeted(text(params, "client"), chosen)
+    return {"protocol": chosen, "newest": PROTOCOL, "version": __version__, "pid": os.getpid()}
+
+
+def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """What a person asks first: is it well, where is everything, how much is there."""
+    roster = daemon.presence.roster
+    states = [peer.state.value for peer in roster]
+    failure = daemon.store.failure
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "protocol": PROTOCOL,
+        "up_s": daemon.clock() - daemon.started_at,
+        "home": daemon.place.folder,
+        "socket": daemon.place.socket,
+        "database": daemon.place.database,
+        "log": daemon.place.log,
+        "schema": newest_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "connections": len(daemon.server.connections),
+        "peers": {state: states.count(state) for state in sorted(set(states))},
+        "messages": stored.counts(daemon.store.reader),
+        "trouble": {"message": failure.message, "hint": failure.hint} if failure else None,
+    }
+
+
+async def down(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Switch off: sessions stay without coterie until the person says `coterie up`."""
+    caller = daemon.presence.caller(connection)
+    check_human("daemon.down", caller.human)
+    if flag(params, "i_am_human"):
+        log.warning("pid %d said --i-am-human to switch off", connection.pid)
+    elif not processes.has_terminal(connection.pid):
+        raise HumanOnly("this takes a person at a terminal", "without one: coterie down --i-am-human (it is logged)")
+    os.close(open_private(daemon.place.off, os.O_WRONLY))
+    return _leave(daemon, "switched off by the person")
+
+
+def retire(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Make room for a newer daemon."""
+    return _leave(daemon, f"a newer coterie asked for it (pid {connection.pid})")
+
+
+def _leave(daemon: Daemon, why: str) -> dict[str, Any]:
+    log.info("leaving: %s", why)
+    asyncio.get_running_loop().call_soon(daemon.leave)
+    return {"leaving": True, "pid": os.getpid()}

@@ -1,0 +1,345 @@
+"""Sending, reading, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coterie import ids
+from coterie.addresses import Recipients, describe, resolve
+from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
+from coterie.daemon.handlers.peers import reach
+from coterie.daemon.presence import PERSON
+from coterie.daemon.waits import Wait, call_of
+from coterie.errors import Ambiguous, BadInput, CoterieError, NoMatch, Refused
+from coterie.frames import Letter, frame, heading, text_bytes
+from coterie.limits import (
+    FAN_OUT_AGENT_MAX,
+    LOG_ROWS_MAX,
+    MESSAGE_BYTES_MAX,
+    MESSAGE_LIFE_MAX_S,
+    MESSAGE_LIFE_MIN_S,
+    MESSAGE_LIFE_S,
+    SETTLE_S,
+    WAIT_S_MAX,
+)
+from coterie.peers import Peer, State
+from coterie.store import messages as stored
+from coterie.store.messages import NewMessage
+
+if TYPE_CHECKING:
+    from coterie.daemon.local import Connection
+    from coterie.daemon.main import Daemon
+
+
+@dataclass(frozen=True, slots=True)
+class _Send:
+    """One send, understood."""
+
+    id: str
+    sender: Peer
+    recipients: list[Peer]
+    body: str
+    thread: str
+    reply_to: str | None
+    acknowledges: str | None
+    life_s: float
+    wait_s: float
+
+
+def send(daemon: Daemon, connection: Connection, params: Params) -> asyncio.Future[dict[str, Any]] | Any:
+    """Accept a message: the answer comes after it is on the disk, and says how far it got.
+
+    A send that is sent again (same id) is not stored twice: the answer is that of the stored message.
+    """
+    request = _understand(daemon, daemon.presence.self_of(connection), params)
+    settle_s = number(params, "settle_s", 0, 0, SETTLE_S)
+    fresh = [_new(daemon, request, peer, n) for n, peer in enumerate(request.recipients, start=1)]
+    writing = daemon.store.write(lambda connection: stored.accept(connection, request.id, fresh, request.acknowledges))
+    if request.wait_s or settle_s:
+        return _finish(daemon, request, fresh, writing, settle_s)
+    # The short way, without a task of its own: it halves what a send costs.
+    answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    writing.add_done_callback(lambda done: _conclude(daemon, request, fresh, done, answer))
+    return answer
+
+
+def _conclude(
+    daemon: Daemon,
+    request: _Send,
+    fresh: list[NewMessage],
+    done: asyncio.Future[list[sqlite3.Row]],
+    answer: asyncio.Future[dict[str, Any]],
+) -> None:
+    try:
+        before = _arrive(daemon, request, fresh, done)
+        answer.set_result({"messages": _report(daemon, request, before)})
+    except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
+        answer.set_exception(error)
+
+
+async def _finish(
+    daemon: Daemon,
+    request: _Send,
+    fresh: list[NewMessage],
+    writing: asyncio.Future[list[sqlite3.Row]],
+    settle_s: float,
+) -> dict[str, Any]:
+    await asyncio.wait([writing])
+    before = _arrive(daemon, request, fresh, writing)
+    answer = None
+    if request.wait_s:
+        answer = await _wait(daemon, request)
+    else:
+        for message in fresh:
+            await daemon.post.settled(message.recipient, [message.id], settle_s)
+    return {"messages": _report(daemon, request, before), **(answer or {})}
+
+
+def _arrive(
+    daemon: Daemon, request: _Send, fresh: list[NewMessage], writing: asyncio.Future[list[sqlite3.Row]]
+) -> list[sqlite3.Row]:
+    """Once the write is done: put what is new on its way. Returns what had been stored before."""
+    try:
+        before = writing.result()
+    except CoterieError:
+        _release(daemon, fresh)
+        raise
+    if before:
+        _release(daemon, fresh)
+        return before
+    for message in fresh:
+        daemon.post.arrived(message.recipient, message.sender, message.id, message.offer)
+    if request.acknowledges:
+        daemon.post.acknowledge(request.sender.id, request.acknowledges)
+    daemon.expiry.at_latest(fresh[0].expires_at)
+    return []
+
+
+def _release(daemon: Daemon, fresh: list[NewMessage]) -> None:
+    for message in fresh:
+        if message.offer:
+            daemon.post.inboxes.release(message.recipient, message.offer.call)
+
+
+# --- understanding -------------------------------------------------------------------------------------------------
+
+
+def _understand(daemon: Daemon, sender: Peer, params: Params) -> _Send:
+    send_id = text(params, "id")
+    if not ids.is_message_id(send_id) or "." in send_id:
+        raise BadInput(f"{send_id[:40]!r} is not a message id", "the sender makes it, before the first try")
+    body = text(params, "text")
+    _check_size(body)
+    about = _answered(daemon, sender, maybe_text(params, "reply_to"))
+    recipients = _recipients(daemon, sender, maybe_text(params, "to"), about)
+    _check_recipients(sender, recipients, hold=flag(params, "hold"))
+    wait_s = number(params, "wait_s", 0, 0, WAIT_S_MAX)
+    if wait_s and len(recipients.peers) != 1:
+        raise BadInput("only an answer of one peer can be waited for", "name one peer, or do not wait")
+    return _Send(
+        id=send_id,
+        sender=sender,
+        recipients=recipients.peers,
+        body=body,
+        thread=about["thread"] if about else send_id,
+        reply_to=about["id"] if about else None,
+        acknowledges=about["id"] if about and about["recipient"] == sender.id else None,
+        life_s=number(params, "life_s", MESSAGE_LIFE_S, MESSAGE_LIFE_MIN_S, MESSAGE_LIFE_MAX_S),
+        wait_s=wait_s,
+    )
+
+
+def _check_size(body: str) -> None:
+    size = text_bytes(body)
+    if size > MESSAGE_BYTES_MAX:
+        raise BadInput(
+            f"the message is {size} bytes when it is shown; {MESSAGE_BYTES_MAX} fit",
+            "write it to a file and send the path, or send it in parts",
+        )
+
+
+def _answered(daemon: Daemon, sender: Peer, reply_to: str | None) -> sqlite3.Row | None:
+    return find_message(daemon, sender, reply_to) if reply_to else None
+
+
+def find_message(daemon: Daemon, peer: Peer, message: str) -> sqlite3.Row:
+    """A message from or to `peer`, by its id or the beginning of it. Raises `NoMatch` or `Ambiguous`."""
+    wanted = message.strip().lower()
+    wanted = wanted if wanted.startswith("m_") else f"m_{wanted}"
+    exact = stored.find(daemon.store.reader, wanted)
+    if exact and peer.id in (exact["sender"], exact["recipient"]):
+        return exact
+    found = stored.find_by_prefix(daemon.store.reader, wanted, peer.id) if len(wanted) > 4 else []
+    if not found:
+        raise NoMatch(
+            f"no message {message[:40]!r} from or to {peer.name}", "check_messages with history lists the last ones"
+        )
+    if len(found) > 1:
+        raise Ambiguous(f"{message[:40]!r} begins several ids", ", ".join(row["id"] for row in found))
+    return found[0]
+
+
+def _recipients(daemon: Daemon, sender: Peer, to: str | None, about: sqlite3.Row | None) -> Recipients:
+    if to:
+        return resolve(to, daemon.presence.roster, sender)
+    if about is None:
+        raise BadInput("nobody is named", "give to: a name or id from list_peers; or reply_to: a message id")
+    other = about["sender"] if about["sender"] != sender.id else about["recipient"]
+    peer = daemon.presence.roster.get(other)
+    if peer is None:
+        raise NoMatch(f"{about['sender_name']} ended long ago", "list_peers shows who is here")
+    return Recipients([peer], group=False)
+
+
+def _check_recipients(sender: Peer, recipients: Recipients, *, hold: bool) -> None:
+    count = len(recipients.peers)
+    if count > FAN_OUT_AGENT_MAX and sender.kind != PERSON:
+        raise Refused(
+            f"that is {count} peers; an agent may write to {FAN_OUT_AGENT_MAX} at once",
+            "name those it is for, or ask the person to send it",
+        )
+    ended = [peer for peer in recipients.peers if peer.state is State.ENDED]
+    if ended and not hold:
+        raise Refused(
+            f"{describe(ended[0])} has ended and will not read it",
+            "to keep it all the same for a week: hold=true (coterie send --hold)",
+        )
+
+
+def _new(daemon: Daemon, request: _Send, recipient: Peer, number: int) -> NewMessage:
+    message = ids.copy_id(request.id, number)
+    sender = request.sender
+    letter = Letter(
+        message, sender.name, sender.kind, stored.THIS_DEVICE, request.thread, request.reply_to, request.body
+    )
+    now = daemon.clock()
+    return NewMessage(
+        id=message,
+        sender=sender.id,
+        sender_name=sender.name,
+        sender_kind=sender.kind,
+        recipient=recipient.id,
+        thread=request.thread,
+        reply_to=request.reply_to,
+        text=request.body,
+        accepted_at=now,
+        expires_at=now + request.life_s,
+        offer=daemon.post.plan(message, sender, recipient, letter, bool(request.wait_s)),
+    )
+
+
+# --- answering ------------------------------------------------------------------------------------------------------
+
+
+async def _wait(daemon: Daemon, request: _Send) -> dict[str, Any]:
+    recipient = request.recipients[0]
+    other = daemon.post.waits.between(recipient.id, request.sender.id)
+    if other:
+        return {"no_wait": f"{recipient.name} waits for an answer from you in thread {other.thread}: not waiting"}
+    answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    wait = Wait(request.sender.id, recipient.id, request.thread, call_of(request.id), answered)
+    daemon.post.begin_wait(wait)
+    try:
+        message = await asyncio.wait_for(asyncio.shield(answered), request.wait_s)
+    except TimeoutError:
+        return {"answer": None}
+    finally:
+        daemon.post.end_wait(wait)
+    letter = daemon.post.letters([message])[0]
+    return {"answer": {"id": message, "call": wait.call, "frame": frame(letter), "text": letter.text}}
+
+
+def _report(daemon: Daemon, request: _Send, before: list[sqlite3.Row]) -> list[dict[str, Any]]:
+    """What is known of each copy at this moment."""
+    if before:
+        rows = stored.copies(daemon.store.reader, request.id)
+        return [_line(daemon, row["id"], row["recipient"], row["state"]) for row in rows]
+    copies = enumerate(request.recipients, start=1)
+    return [_line(daemon, ids.copy_id(request.id, n), peer.id, None) for n, peer in copies]
+
+
+def _line(daemon: Daemon, message: str, recipient: str, state: str | None) -> dict[str, Any]:
+    entry = daemon.post.box(recipient).entries.get(message)
+    if entry:
+        state = entry.state.value
+    elif state is None:
+        row = stored.find(daemon.store.reader, message)
+        state = row["state"] if row else "queued"
+    peer = daemon.presence.roster.get(recipient)
+    return {
+        "id": message,
+        "to": peer.name if peer else recipient,
+        "to_id": recipient,
+        "to_state": peer.state.value if peer else State.ENDED.value,
+        "state": state,
+        "carrier": entry.offer.carrier.value if entry and entry.offer else None,
+        "reach": reach(daemon, peer) if peer else "none",
+    }
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """What was sent, newest last: an agent sees its own mail, a person everybody's."""
+    caller = daemon.presence.caller(connection)
+    me = daemon.presence.self_of(connection)
+    named = maybe_text(params, "peer")
+    about = me.id if not caller.human else None
+    if named and caller.human:
+        found = resolve(named, daemon.presence.roster, me)
+        about = found.peers[0].id
+    thread = maybe_text(params, "thread")
+    if thread:
+        thread = find_message(daemon, me, thread)["thread"] if not caller.human else _thread(daemon, thread)
+    limit = int(number(params, "limit", 20, 1, LOG_ROWS_MAX))
+    before = int(number(params, "before", 0, 0, 1 << 62)) or None
+    rows = stored.log(daemon.store.reader, peer=about, thread=thread, before=before, limit=limit)
+    names = {peer.id: peer.name for peer in daemon.presence.roster}
+    return {"messages": [public(row, names, me) for row in reversed(rows)]}
+
+
+def _thread(daemon: Daemon, message: str) -> str:
+    wanted = message if message.startswith("m_") else f"m_{message}"
+    row = daemon.store.reader.execute(
+        "SELECT thread FROM messages WHERE id >= ? AND id < ? LIMIT 1", (wanted, wanted + "~")
+    ).fetchone()
+    if row is None:
+        raise NoMatch(f"no message {message[:40]!r}", "coterie log lists the last ones")
+    return str(row["thread"])
+
+
+def public(row: sqlite3.Row, names: dict[str, str], me: Peer) -> dict[str, Any]:
+    """A message as the log shows it to `me`."""
+    return {
+        "seq": row["seq"],
+        "id": row["id"],
+        "thread": row["thread"],
+        "reply_to": row["reply_to"],
+        "from": row["sender_name"],
+        "from_id": row["sender"],
+        "from_kind": row["sender_kind"],
+        "to": names.get(row["recipient"], row["recipient"]),
+        "to_id": row["recipient"],
+        "mine": row["sender"] == me.id,
+        "state": row["state"],
+        "reason": row["reason"],
+        "carrier": row["carrier"],
+        "accepted_at": row["accepted_at"],
+        "changed_at": row["changed_at"],
+        "expires_at": row["expires_at"],
+        "text": row["text"],
+        "heading": heading(stored.letter(row)),
+    }
+
+
+async def read(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """The text of one message, on request, whatever became of it. Being asked for, it may be shown again."""
+    me = daemon.presence.self_of(connection)
+    row, call = find_message(daemon, me, text(params, "message")), text(params, "call")
+    if row["recipient"] == me.id:
+        await daemon.post.asked_for(me.id, row["id"], call)
+    return {"id": row["id"], "call": call, "frame": frame(stored.letter(row)), "state": row["state"], "reason": row["reason"]}

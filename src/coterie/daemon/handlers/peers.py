@@ -1,0 +1,122 @@
+"""Registration, lists, names."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from coterie.addresses import resolve
+from coterie.daemon import processes
+from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
+from coterie.errors import BadInput
+from coterie.frames import one_line
+from coterie.peers import LISTED, SCOPES, Claim, Peer, Process, in_scope
+from coterie.policy import check_human
+from coterie.store import peers as stored
+
+if TYPE_CHECKING:
+    from coterie.daemon.local import Connection
+    from coterie.daemon.main import Daemon
+
+CWD_CHARS = 200
+"""A path as others are shown it. Its name may be anything, so it is shown neutralised and bounded."""
+
+
+async def register(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """An adapter says whose session it serves. The pid is the kernel's word, the rest the adapter's."""
+    claim = Claim(
+        kind=text(params, "kind"),
+        cwd=os.path.realpath(text(params, "cwd")),
+        adapter=processes.identify(connection.pid),
+        agent=_agent(connection.pid, int(number(params, "agent_pid", 0, 0, 1 << 31))),
+        session=maybe_text(params, "session"),
+        one_shot=flag(params, "one_shot"),
+    )
+    connection.inbox = flag(params, "inbox")
+    displaced = flag(params, "displaced")
+    written = texts(params, "written")
+    peer, known = await daemon.presence.register(connection, claim, displaced=displaced)
+    if not displaced and daemon.presence.adapters.get(peer.id) is connection:
+        daemon.post.adapter_came(peer.id, written)
+    return {"peer": card(daemon, peer, {}), "known": known}
+
+
+def _agent(adapter: int, said: int) -> Process | None:
+    """The agent's process: the one the adapter names if it really is an ancestor, else the adapter's parent."""
+    lineage = processes.lineage(adapter)
+    parent = lineage[1] if len(lineage) > 1 else 0
+    return processes.identify(said if said in lineage[1:] else parent)
+
+
+async def list_peers(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Who is here, in a scope, beginning with who asks."""
+    scope = text(params, "scope", "machine")
+    if scope not in SCOPES:
+        raise BadInput(f"no scope {scope[:40]!r}", f"one of: {', '.join(SCOPES)}")
+    caller = daemon.presence.caller(connection)
+    me = caller.peer
+    cwd = os.path.realpath(maybe_text(params, "cwd") or (me.cwd if me else "/"))
+    repo = me.repo if me and me.cwd == cwd else ""
+    everybody = flag(params, "everybody")
+    here = [p for p in daemon.presence.roster if p is not me and (everybody or p.state in LISTED)]
+    if scope == "repo" and not repo:  # A person's shell, or a folder that became a repository since.
+        repo = await daemon.presence.repositories.common_dir(cwd)
+    return _listing(daemon, me, in_scope(here, scope, cwd, repo))
+
+
+def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, Any]:
+    unread = stored.unread_counts(daemon.store.reader)
+    ordered = sorted(found, key=lambda peer: (peer.state not in LISTED, peer.kind == "person", -peer.since))
+    return {
+        "me": card(daemon, me, unread) if me else None,
+        "peers": [card(daemon, peer, unread) for peer in ordered],
+    }
+
+
+def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
+    """What others are told of a peer."""
+    return {
+        "id": peer.id,
+        "name": peer.name,
+        "kind": peer.kind,
+        "state": peer.state.value,
+        "role": peer.role,
+        "cwd": one_line(peer.cwd, CWD_CHARS),
+        "repo": peer.repo,
+        "summary": peer.summary,
+        "summary_age_s": daemon.clock() - peer.summary_at if peer.summary_at else None,
+        "reach": reach(daemon, peer),
+        "unread": unread.get(peer.id, 0),
+        "pid": peer.agent.pid if peer.agent else None,
+        "since": peer.since,
+    }
+
+
+def reach(daemon: Daemon, peer: Peer) -> str:
+    """How a message gets to a peer now, in a word."""
+    adapter = daemon.presence.adapters.get(peer.id)
+    if peer.kind == "person":
+        return "terminal"
+    if adapter is None:
+        return "hooks" if daemon.post.box(peer.id).hooked and peer.state in LISTED else "none"
+    if adapter.inbox:
+        return "inbox"
+    return "hooks" if daemon.post.box(peer.id).hooked else "tools"
+
+
+async def describe(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Set the caller's own name, role and summary."""
+    peer = daemon.presence.self_of(connection)
+    await daemon.presence.describe(peer, params)
+    return {"peer": card(daemon, peer, {})}
+
+
+async def rename_other(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Set the name or role of another peer; a person's verb."""
+    caller = daemon.presence.caller(connection)
+    check_human("peers.rename_other", caller.human)
+    found = resolve(text(params, "peer"), daemon.presence.roster, caller.peer)
+    if found.group:
+        raise BadInput("name one peer")
+    await daemon.presence.describe(found.peers[0], params)
+    return {"peer": card(daemon, found.peers[0], {})}

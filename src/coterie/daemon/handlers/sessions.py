@@ -1,0 +1,116 @@
+"""What hooks tell of a host session: evidence for offers, and a place for mail.
+
+The hook translates its client's words into ours; here no vendor is known. `room` is how many characters of context
+the hook may add at this event, 0 where it may add none.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from coterie import ids
+from coterie.daemon import processes
+from coterie.daemon.handlers.params import Params, maybe_text, number, text
+from coterie.daemon.letterbox import bundle
+from coterie.errors import BadInput, NoMatch
+from coterie.frames import SEPARATOR, in_chars
+from coterie.messages import Carrier, Signal
+from coterie.peers import Claim, Peer
+
+if TYPE_CHECKING:
+    from coterie.daemon.local import Connection
+    from coterie.daemon.main import Daemon
+
+EVENTS = ("start", "prompt", "before-tool", "after-tool", "step", "stop", "end")
+FRESH_SOURCES = ("resume", "clear", "compact")
+"""After these the model no longer has what it was shown before, so that headings of it come back."""
+CONTEXT_CHARS_MAX = 10_000
+_SIGNALS = {
+    "prompt": Signal.PROMPT,
+    "before-tool": Signal.TOOL,
+    "after-tool": Signal.TOOL,
+    "step": Signal.STEP,
+    "stop": Signal.STOP,
+}
+_BETWEEN_STEPS = ("start", "prompt", "step", "stop")
+
+
+async def event(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Take in one event of a host session. The answer holds the context to add, or an empty text."""
+    name = text(params, "event")
+    if name not in EVENTS:
+        raise BadInput(f"no event {name[:40]!r}", f"one of: {', '.join(EVENTS)}")
+    peer = await _session_peer(daemon, connection, params)
+    if maybe_text(params, "agent_id"):
+        return _of_subagent(daemon, peer, name, params)
+    if name == "start" and params.get("source") in FRESH_SOURCES:
+        peer.recall_due = True
+    if name == "end":
+        # The process may go on with another session (clear); its own end is seen as that of a process.
+        await daemon.post.record(peer.id, daemon.post.box(peer.id).lapse("the session ended"))
+        return {"context": "", "peer": peer.id}
+    await _evidence(daemon, peer, name, params)
+    room = int(number(params, "room", 0, 0, CONTEXT_CHARS_MAX))
+    return {"context": await _context(daemon, peer, name, room) if room else "", "peer": peer.id}
+
+
+def _of_subagent(daemon: Daemon, peer: Peer, name: str, params: Params) -> dict[str, Any]:
+    """No evidence; only that a call is a sub-agent's is remembered, for the tool call that follows."""
+    tool_use = maybe_text(params, "tool_use_id")
+    if name == "before-tool" and tool_use:
+        daemon.post.box(peer.id).note_call(tool_use)
+    return {"context": "", "peer": peer.id}
+
+
+async def _evidence(daemon: Daemon, peer: Peer, name: str, params: Params) -> None:
+    signal = _SIGNALS.get(name)
+    if signal is None:
+        return
+    box = daemon.post.box(peer.id)
+    mentioned = ids.message_ids_in(maybe_text(params, "prompt") or "") if signal is Signal.PROMPT else set()
+    changes = box.signal(signal, mentioned)
+    if signal in (Signal.PROMPT, Signal.STOP):
+        daemon.post.inboxes.sign_of_life(peer.id)
+    await daemon.post.record(peer.id, changes)
+
+
+async def _context(daemon: Daemon, peer: Peer, name: str, room: int) -> str:
+    """Mail for the hook's context, recorded as offered before it is given out."""
+    found, opened = bundle(
+        daemon,
+        peer,
+        Carrier.HOOK,
+        ids.new_token(),
+        main=True,
+        everything=False,
+        budget=room,
+        measure=in_chars,
+        boundary=name in _BETWEEN_STEPS,
+    )
+    await daemon.post.record(peer.id, opened)
+    if found.recalled:
+        peer.recall_due = False
+        await daemon.presence.save(peer)
+    return SEPARATOR.join([*found.frames(), *found.notes()])
+
+
+async def _session_peer(daemon: Daemon, connection: Connection, params: Params) -> Peer:
+    """The peer of the session that the event is about: joined, or made where the event begins a session."""
+    kind, session, source = text(params, "kind"), text(params, "session"), text(params, "source", "startup")
+    pid = int(number(params, "agent_pid", 0, 0, 1 << 31))
+    agent = processes.identify(pid) if pid in processes.lineage(connection.pid)[1:] else None
+    claim = Claim(
+        kind=kind,
+        cwd=os.path.realpath(maybe_text(params, "cwd") or "/"),
+        agent=agent,
+        session=session,
+        source=source if params.get("event") == "start" else "startup",
+    )
+    peer = daemon.presence.roster.join(claim)
+    known = peer is not None and session in peer.sessions
+    if peer is not None and known and params.get("event") != "start":
+        return peer
+    if peer is None and params.get("event") != "start":
+        raise NoMatch(f"no session {session[:40]!r} is known", "it is known once its adapter or its start reported")
+    return await daemon.presence.session_started(claim)

@@ -1,0 +1,160 @@
+"""Pushing mail through the inboxes of sessions: in batches, one line each, never more lines than a client keeps.
+
+The adapter does the posting (a session in bypass mode takes text from its own children only); here is decided what
+goes into which line and when. A message that is to go by inbox gets its offer when it is stored, in the batch that
+will carry it, so that no other carrier has its text meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coterie import ids
+from coterie.daemon.local import Connection
+from coterie.frames import SEPARATOR, Letter, frame, in_bytes
+from coterie.limits import FRAME_BYTES_MAX, INBOX_GAP_S, INBOX_LINES_MAX
+from coterie.points import point
+
+WORDS_BYTES = 100
+"""Room for the line above the frames."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """One line to be."""
+
+    call: str
+    messages: list[str] = field(default_factory=list)
+    size: int = WORDS_BYTES
+    planned: int = 0
+    """Messages that are being stored and will join; their commits are under way, so they come within moments."""
+    closed: bool = False
+    """Whether it takes no more: it goes as soon as what is planned has joined."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """The inbox of one session, as far as we know it."""
+
+    batches: deque[Batch] = field(default_factory=deque)
+    under_way: Batch | None = None
+    unread_lines: int = 0
+    """Lines written since the last sign that the session reads."""
+    not_before: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+
+
+class Inboxes:
+    """The inboxes of all sessions."""
+
+    def __init__(self, adapter_of: Callable[[str], Connection | None], letters: Callable[[list[str]], list[Letter]]):
+        self._adapter_of = adapter_of
+        self._letters = letters
+        self._lines: dict[str, _Line] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def is_ready(self, peer: str) -> bool:
+        """Whether mail for `peer` may go by inbox now."""
+        adapter = self._adapter_of(peer)
+        if adapter is None or not adapter.inbox or not adapter.is_open():
+            return False
+        line = self._lines.get(peer)
+        return line is None or line.unread_lines + len(line.batches) < INBOX_LINES_MAX
+
+    def call_for(self, peer: str, letter: Letter) -> str:
+        """Plan a place for `letter`: the name of the batch that will carry it. Once the offer is stored (or not),
+        the caller says `add` (or `release`).
+        """
+        size = in_bytes(frame(letter)) + len(SEPARATOR)
+        batches = self._lines.setdefault(peer, _Line()).batches
+        if not batches or batches[-1].closed or batches[-1].size + size > FRAME_BYTES_MAX:
+            batches.append(Batch(ids.new_token()))
+        batch = batches[-1]
+        batch.size += size
+        batch.planned += 1
+        return batch.call
+
+    def add(self, peer: str, message: str, call: str) -> bool:
+        """A planned message is stored: it goes out with its batch, as soon as the inbox may be written to. False if
+        the batch is no more, as the adapter went away meanwhile.
+        """
+        batch = self._planned(peer, call)
+        if batch is None:
+            return False
+        batch.planned -= 1
+        batch.messages.append(message)
+        self._pump(peer)
+        return True
+
+    def release(self, peer: str, call: str) -> None:
+        """A planned message could not be stored."""
+        batch = self._planned(peer, call)
+        if batch:
+            batch.planned -= 1
+            self._pump(peer)
+
+    def _planned(self, peer: str, call: str) -> Batch | None:
+        line = self._lines.get(peer)
+        return next((batch for batch in line.batches if batch.call == call), None) if line else None
+
+    def reported(self, peer: str, call: str) -> None:
+        """The adapter reported on a line, one way or the other."""
+        line = self._lines.get(peer)
+        if line and line.under_way and line.under_way.call == call:
+            line.under_way = None
+            self._pump(peer)
+
+    def sign_of_life(self, peer: str) -> None:
+        """The session reads: what was posted before is no longer waiting in its client."""
+        line = self._lines.get(peer)
+        if line:
+            line.unread_lines = 0
+
+    def forget(self, peer: str) -> None:
+        """The session or its adapter is gone; what was not written is the caller's to offer again."""
+        line = self._lines.pop(peer, None)
+        if line and line.timer:
+            line.timer.cancel()
+
+    def _pump(self, peer: str) -> None:
+        line = self._lines.get(peer)
+        if line is None or line.under_way or not line.batches:
+            return
+        wait = line.not_before - self._loop.time()
+        if wait > 0:
+            if line.timer is None:
+                line.timer = self._loop.call_later(wait, self._gap_over, peer)
+            return
+        batch = line.batches[0]
+        batch.closed = True
+        if batch.planned:
+            return
+        line.batches.popleft()
+        if batch.messages:
+            self._write(peer, line, batch)
+        else:
+            self._pump(peer)
+
+    def _write(self, peer: str, line: _Line, batch: Batch) -> None:
+        adapter = self._adapter_of(peer)
+        if adapter is None:
+            return  # Its end is being reported, and ends the offers of this batch too.
+        line.under_way = batch
+        line.unread_lines += 1
+        line.not_before = self._loop.time() + INBOX_GAP_S
+        point("before-push")
+        adapter.notify("push", {"call": batch.call, "text": self._text(batch)})
+
+    def _gap_over(self, peer: str) -> None:
+        line = self._lines.get(peer)
+        if line:
+            line.timer = None
+            self._pump(peer)
+
+    def _text(self, batch: Batch) -> str:
+        frames = [frame(letter) for letter in self._letters(batch.messages)]
+        count = "a message" if len(frames) == 1 else f"{len(frames)} messages"
+        return SEPARATOR.join([f"coterie brings {count} from other agents.", *frames])

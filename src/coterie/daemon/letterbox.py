@@ -1,0 +1,92 @@
+"""What a text may carry for a peer now: frames within the budget, headings for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from coterie.frames import SEPARATOR, Letter, fit, frame, heading, headings, in_bytes
+from coterie.limits import FRAME_BYTES_MAX, HEADINGS_MAX
+from coterie.messages import Carrier, Change
+from coterie.peers import Peer
+from coterie.store import messages as stored
+
+if TYPE_CHECKING:
+    from coterie.daemon.main import Daemon
+
+ELSEWHERE = "On its way to you by another path, or there already"
+RECALLED = "Shown to you before and not answered"
+TO_MAIN = "Mail for the main agent of this session"
+
+
+@dataclass(slots=True)
+class Bundle:
+    """The mail in one text."""
+
+    letters: list[Letter] = field(default_factory=list)
+    named: list[Letter] = field(default_factory=list)
+    why: str = ELSEWHERE
+    waiting: int = 0
+    """Messages for which there was no room."""
+    recalled: list[Letter] = field(default_factory=list)
+    budget: int = FRAME_BYTES_MAX
+    measure: Callable[[str], int] = in_bytes
+
+    def frames(self) -> list[str]:
+        """The messages whose text is here."""
+        return [frame(letter) for letter in self.letters]
+
+    def notes(self) -> list[str]:
+        """The lists of headings, within what the frames leave of the budget."""
+        room = self.budget - sum(self.measure(text) + len(SEPARATOR) for text in self.frames())
+        found = []
+        for letters, why in ((self.named, self.why), (self.recalled, RECALLED)):
+            text = headings(letters, why, room, self.measure)
+            room -= self.measure(text)
+            found.append(text)
+        return [text for text in found if text]
+
+    def to_wire(self) -> dict[str, Any]:
+        """The parts of an answer: what a model is to read, and the same for programs."""
+        return {
+            "frames": self.frames(),
+            "notes": self.notes(),
+            "waiting": self.waiting,
+            "letters": [
+                {
+                    "id": letter.id,
+                    "from": letter.sender_name,
+                    "kind": letter.sender_kind,
+                    "thread": letter.thread,
+                    "reply_to": letter.reply_to,
+                    "text": letter.text,
+                    "heading": heading(letter),
+                }
+                for letter in self.letters
+            ],
+        }
+
+
+def bundle(
+    daemon: Daemon,
+    peer: Peer,
+    carrier: Carrier,
+    call: str,
+    *,
+    main: bool,
+    everything: bool,
+    budget: int = FRAME_BYTES_MAX,
+    measure: Callable[[str], int] = in_bytes,
+    boundary: bool = False,
+) -> tuple[Bundle, list[Change]]:
+    """What goes into the text named `call`, and the offers that it opens, which the caller must record first."""
+    box = daemon.post.box(peer.id)
+    taken, rest = fit(daemon.post.letters(box.candidates(call, main)), budget, measure)
+    changes = box.take(carrier, call, [letter.id for letter in taken], boundary)
+    named = daemon.post.letters(box.headings(call, main, everything, carrier))
+    recalled = []
+    if main and peer.recall_due:
+        recalled = daemon.post.letters(stored.unanswered(daemon.store.reader, peer.id, HEADINGS_MAX))
+    why = ELSEWHERE if main else TO_MAIN
+    return Bundle(taken, named, why, len(rest) if main else 0, recalled, budget, measure), changes

@@ -1,0 +1,184 @@
+"""The daemon's wiring: what is made, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from logging.handlers import RotatingFileHandler
+
+from coterie import points
+from coterie.daemon import lock
+from coterie.daemon.handlers import methods
+from coterie.daemon.local import Connection, LocalServer
+from coterie.daemon.post import Post
+from coterie.daemon.presence import Presence
+from coterie.daemon.upkeep import Expiry, Upkeep
+from coterie.errors import CoterieError, Defect, Unavailable
+from coterie.files import Home, home, make_folder, open_private
+from coterie.jsonline import encode
+from coterie.limits import DRAIN_S, IDLE_EXIT_S, LOG_BYTES_MAX
+from coterie.peers import Peer
+from coterie.store.db import Store
+
+log = logging.getLogger(__name__)
+
+DESCRIPTORS_WANTED = 65_536
+"""A session takes two descriptors (its connection, its process); the usual soft limit of 1,024 ends at 500."""
+
+
+class Daemon:
+    """Everything that serves one home."""
+
+    def __init__(self, place: Home, idle_exit_s: float) -> None:
+        self.place = place
+        self.clock = time.time
+        self.started_at = self.clock()
+        self.store = Store.open(place, self.started_at)
+        self.presence = Presence(self.store, self.clock, self._session_ended, self._carried)
+        self.post = Post(self.store, self.clock, self.presence.adapters.get)
+        self.expiry = Expiry(self.store, self.post, self.clock)
+        self.upkeep = Upkeep(self.store, self.presence, self.clock)
+        self.server = LocalServer(place, methods(self), self._lost)
+        self._idle_exit_s = idle_exit_s
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._leaving = asyncio.Event()
+
+    async def serve(self, say_ready: int | None) -> None:
+        """Serve until told to leave, or idle for long."""
+        self.presence.load()
+        await self.server.listen()
+        if say_ready is not None:
+            os.write(say_ready, b'{"ok":true}\n')
+            os.close(say_ready)
+        log.info("serving %s, pid %d", self.place.folder, os.getpid())
+        self.expiry.start()
+        self.upkeep.start()
+        self._count_idle()
+        await self._leaving.wait()
+        await self._close()
+
+    def leave(self) -> None:
+        """Begin the end: take nothing new, finish what is under way."""
+        self.server.stop_listening()
+        self._leaving.set()
+
+    async def _close(self) -> None:
+        self.server.stop_listening()
+        self.presence.close()
+        self.expiry.close()
+        self.upkeep.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.store.close(), DRAIN_S)
+        # Answers to what the store finished just now are still to be written.
+        await asyncio.sleep(0)
+        for connection in list(self.server.connections):
+            connection.close()
+        await asyncio.sleep(0)
+        log.info("left")
+
+    def _lost(self, connection: Connection) -> None:
+        peer = connection.peer
+        carried = peer is not None and self.presence.adapters.get(peer.id) is connection
+        self.presence.disconnected(connection)
+        if peer and carried and not self._leaving.is_set():
+            self.post.adapter_gone(peer.id)
+        self._count_idle()
+
+    def _session_ended(self, peer: Peer) -> None:
+        self.post.session_ended(peer.id)
+
+    def _carried(self, peer: Peer) -> None:
+        self.post.push(peer.id)
+
+    def _count_idle(self) -> None:
+        """Leave when nobody was connected for a while. Whoever connects is noticed when the time is over."""
+        if self._idle_timer:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if not self.server.connections and not self._leaving.is_set():
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(self._idle_exit_s, self._leave_if_idle)
+
+    def _leave_if_idle(self) -> None:
+        if not self.server.connections:
+            log.info("idle for %g s", self._idle_exit_s)
+            self.leave()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="coterie.daemon", description="The coterie daemon (see: coterie up).")
+    parser.add_argument("--lock-fd", type=int, help="the lock, held and handed over by the starter")
+    parser.add_argument("--ready-fd", type=int, help="where to say that it serves, or why it cannot")
+    parser.add_argument("--idle-exit", type=float, default=IDLE_EXIT_S, metavar="SECONDS")
+    parser.add_argument(
+        "--crash-at",
+        action="append",
+        default=[],
+        metavar="POINT:VISIT",
+        help="for tests: die by SIGKILL at a named point",
+    )
+    return parser.parse_args()
+
+
+def _prepare(place: Home, crash_at: list[str]) -> None:
+    os.umask(0o077)
+    make_folder(place.folder)
+    os.close(open_private(place.log, os.O_WRONLY | os.O_APPEND))
+    handler = RotatingFileHandler(place.log, maxBytes=LOG_BYTES_MAX, backupCount=1)
+    logging.basicConfig(
+        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for armed in crash_at:
+        name, _, visit = armed.partition(":")
+        points.arm(name, int(visit or 1))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _run(place: Home, idle_exit_s: float, say_ready: int | None) -> None:
+    daemon = Daemon(place, idle_exit_s)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.leave)
+    await daemon.serve(say_ready)
+
+
+def main() -> int:
+    """Run the daemon. Exits 0 after serving, and 3 if it cannot serve, having said why."""
+    arguments = _arguments()
+    place = home()
+    held = None
+    try:
+        _prepare(place, arguments.crash_at)
+        held = lock.take(place, arguments.lock_fd)
+        asyncio.run(_run(place, arguments.idle_exit, arguments.ready_fd))
+    except Unavailable as error:
+        return _cannot(error, arguments.ready_fd, status=0)  # Another one serves: that is what was wanted.
+    except CoterieError as error:
+        return _cannot(error, arguments.ready_fd, status=3)
+    except Exception:
+        log.exception("the daemon cannot go on")
+        defect = Defect("the daemon could not start", f"see {place.log}")
+        return _cannot(defect, arguments.ready_fd, status=3)
+    finally:
+        if held is not None:
+            os.close(held)
+    return 0
+
+
+def _cannot(error: CoterieError, say_ready: int | None, status: int) -> int:
+    log.error("%s", error)
+    sys.stderr.write(f"coterie daemon: {error}\n")
+    if say_ready is not None:
+        with contextlib.suppress(OSError):  # Once it served, nobody listens there any more.
+            os.write(say_ready, encode({"error": error.to_wire()}))
+    return status

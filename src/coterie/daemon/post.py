@@ -1,0 +1,235 @@
+"""The post office: takes messages in, brings them before their recipients, and keeps the books true.
+
+Every decision is the mailbox's (coterie.messages); here it meets the store and the connections. Whatever a mailbox
+changes is written before anybody is told of it. If a write fails, the mailbox is read again from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from coterie.daemon.inboxes import Inboxes
+from coterie.daemon.local import Connection
+from coterie.daemon.waits import Wait, Waits
+from coterie.errors import StoreFailed
+from coterie.frames import Letter
+from coterie.messages import Carrier, Change, Entry, Mailbox, Offer, State
+from coterie.peers import Peer
+from coterie.store import messages as stored
+from coterie.store.db import Store
+
+log = logging.getLogger(__name__)
+
+
+class Post:
+    """The mailboxes of this device."""
+
+    def __init__(
+        self, store: Store, clock: Callable[[], float], adapter_of: Callable[[str], Connection | None]
+    ) -> None:
+        self.waits = Waits()
+        self.inboxes = Inboxes(adapter_of, self.letters)
+        self._store = store
+        self._clock = clock
+        self._boxes: dict[str, Mailbox] = {}
+        self._writing: Counter[str] = Counter()
+        self._stale: set[str] = set()
+        self._settling: dict[str, list[asyncio.Future[None]]] = {}
+
+    # --- books ------------------------------------------------------------------------------------------
+
+    def box(self, peer: str) -> Mailbox:
+        """The mailbox of a peer, read from the store the first time."""
+        if peer not in self._boxes:
+            self._boxes[peer] = stored.mailbox(self._store.reader, peer)
+        return self._boxes[peer]
+
+    def letters(self, messages: Sequence[str]) -> list[Letter]:
+        """What frames need of these messages."""
+        return stored.letters(self._store.reader, messages)
+
+    async def record(self, peer: str, changes: Sequence[Change]) -> None:
+        """Write what the mailbox of `peer` changed, and return when it is on the disk."""
+        if not changes:
+            return
+        now = self._clock()
+        self._writing[peer] += 1
+        try:
+            await self._store.write(lambda connection: stored.apply(connection, changes, now))
+        except Exception:
+            self._stale.add(peer)
+            raise
+        finally:
+            self._writing[peer] -= 1
+            if not self._writing[peer]:
+                del self._writing[peer]
+                self._refresh(peer)
+        self._settled(changes)
+
+    def record_soon(self, peer: str, changes: Sequence[Change]) -> None:
+        """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
+        if changes:
+            task = asyncio.ensure_future(self.record(peer, list(changes)))
+            task.add_done_callback(_log_failure)
+
+    def _refresh(self, peer: str) -> None:
+        """Read a mailbox again whose books may have gone ahead of the store."""
+        if peer in self._stale:
+            self._stale.discard(peer)
+            self._boxes.pop(peer, None)
+
+    # --- in ------------------------------------------------------------------------------------------
+
+    def plan(self, message: str, sender: Peer, recipient: Peer, letter: Letter, wants_answer: bool) -> Offer | None:
+        """The offer that a message is born with: to whoever waits for it, else by the inbox, else none yet."""
+        step = self.box(recipient.id).step
+        wait = self.waits.match(recipient.id, sender.id, letter.thread, wants_answer)
+        if wait:
+            return Offer(message, 1, Carrier.WAIT, wait.call, step, written=True)
+        if self.inboxes.is_ready(recipient.id):
+            call = self.inboxes.call_for(recipient.id, letter)
+            return Offer(message, 1, Carrier.INBOX, call, step)
+        return None
+
+    def arrived(self, recipient: str, sender: str, message: str, offer: Offer | None) -> None:
+        """A message is stored: put it into its mailbox, and on its way."""
+        state = State.OFFERED if offer and offer.written else State.QUEUED
+        box = self.box(recipient)
+        box.accept(Entry(message, sender, state, 1 if offer else 0, offer))
+        if offer is None:
+            return
+        if offer.carrier is Carrier.INBOX:
+            self._hand_over(recipient, message, offer.call)
+        elif not self.waits.answer(offer.call, message):
+            # The wait ended while its answer was being stored: the next carrier has it.
+            self.record_soon(recipient, box.failed(offer.id, "the wait was over"))
+            self.push(recipient)
+
+    def session_reads(self, peer: str) -> None:
+        """The main agent called a tool. In a session without hooks that is the only sign that it reads its inbox."""
+        if not self.box(peer).hooked:
+            self.inboxes.sign_of_life(peer)
+
+    def acknowledge(self, peer: str, message: str) -> None:
+        """`peer` answered `message`: close what is open for it. The state itself was written with the answer."""
+        self.record_soon(peer, self.box(peer).acknowledge(message))
+        self.inboxes.sign_of_life(peer)
+
+    # --- out ------------------------------------------------------------------------------------------
+
+    def push(self, peer: str) -> None:
+        """Offer by inbox whatever no carrier has."""
+        box = self.box(peer)
+        changes: list[Change] = []
+        pushed: list[tuple[str, str]] = []
+        for letter in self.letters(box.waiting()):
+            if not self.inboxes.is_ready(peer):
+                break
+            call = self.inboxes.call_for(peer, letter)
+            changes += box.offer(letter.id, Carrier.INBOX, call, written=False)
+            pushed.append((letter.id, call))
+        if changes:
+            task = asyncio.ensure_future(self._push(peer, changes, pushed))
+            task.add_done_callback(_log_failure)
+
+    async def _push(self, peer: str, changes: list[Change], pushed: list[tuple[str, str]]) -> None:
+        try:
+            await self.record(peer, changes)
+        except StoreFailed:
+            for _, call in pushed:
+                self.inboxes.release(peer, call)
+            raise
+        for message, call in pushed:
+            self._hand_over(peer, message, call)
+
+    def _hand_over(self, peer: str, message: str, call: str) -> None:
+        if self.inboxes.add(peer, message, call):
+            return
+        box = self.box(peer)
+        lost = [offer for offer in box.open_offers(call) if offer.message == message]
+        self.record_soon(peer, [c for offer in lost for c in box.failed(offer.id, "its adapter went away")])
+        self.push(peer)
+
+    async def reported(self, peer: str, call: str, failure: str | None) -> None:
+        """The adapter wrote a line to the inbox, or could not."""
+        box = self.box(peer)
+        changes: list[Change] = []
+        for offer in box.open_offers(call):
+            changes += box.written(offer.id) if failure is None else box.failed(offer.id, failure)
+        self.inboxes.reported(peer, call)
+        await self.record(peer, changes)
+
+    def adapter_came(self, peer: str, written: Iterable[str]) -> None:
+        """An adapter registered: lines that it wrote and could not report are written, others never were."""
+        box = self.box(peer)
+        known = set(written)
+        changes: list[Change] = []
+        for offer in box.open_offers():
+            if offer.carrier is Carrier.INBOX and not offer.written:
+                wrote = offer.call in known
+                changes += box.written(offer.id) if wrote else box.failed(offer.id, "its adapter never wrote it")
+        self.inboxes.forget(peer)
+        self.record_soon(peer, changes)
+        self.push(peer)
+
+    def adapter_gone(self, peer: str) -> None:
+        """No adapter any more: lines that were to be written will not be."""
+        box = self._boxes.get(peer)
+        self.inboxes.forget(peer)
+        if box:
+            unwritten = [o for o in box.open_offers() if o.carrier is Carrier.INBOX and not o.written]
+            self.record_soon(peer, [c for o in unwritten for c in box.failed(o.id, "its adapter is gone")])
+
+    def session_ended(self, peer: str) -> None:
+        """The session is over: nothing that is open will be evidenced any more."""
+        self.inboxes.forget(peer)
+        self.record_soon(peer, self.box(peer).lapse("the session ended"))
+
+    async def asked_for(self, peer: str, message: str, call: str) -> None:
+        """The recipient asked for the text of an unread message: that answer is its offer now."""
+        box = self.box(peer)
+        entry = box.entries.get(message)
+        if entry is None or (entry.offer and entry.offer.call == call):
+            return
+        changes = box.failed(entry.offer.id, "asked for by id") if entry.offer else []
+        changes += box.take(Carrier.TOOL, call, [message])
+        await self.record(peer, changes)
+
+    # --- waiting ------------------------------------------------------------------------------------------
+
+    def begin_wait(self, wait: Wait) -> None:
+        """Somebody waits for an answer. One that came before (the call was sent again after a restart) is there."""
+        self.waits.begin(wait)
+        for offer in self.box(wait.waiter).open_offers(wait.call):
+            self.waits.answer(wait.call, offer.message)
+
+    def end_wait(self, wait: Wait) -> None:
+        """The wait is over, with or without an answer."""
+        self.waits.end(wait)
+
+    async def settled(self, peer: str, messages: Iterable[str], wait_s: float) -> None:
+        """Return when the open offers of these messages were written, or after `wait_s` seconds."""
+        entries = (self.box(peer).entries.get(message) for message in messages)
+        pending = [e.id for e in entries if e and e.offer and not e.offer.written]
+        if not pending or wait_s <= 0:
+            return
+        futures = [asyncio.get_running_loop().create_future() for _ in pending]
+        for message, future in zip(pending, futures, strict=True):
+            self._settling.setdefault(message, []).append(future)
+        await asyncio.wait(futures, timeout=wait_s)
+        for message in pending:
+            self._settling.pop(message, None)
+
+    def _settled(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            for future in self._settling.pop(change.message, ()):
+                if not future.done():
+                    future.set_result(None)
+
+
+def _log_failure(done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and done.exception():
+        log.error("the books could not be written: %s", done.exception())

@@ -1,0 +1,262 @@
+"""Who is here: registration, names, and the ends of processes, kept in memory and in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from coterie import ids
+from coterie.daemon import callers, processes
+from coterie.daemon.git import Repositories
+from coterie.daemon.local import Connection
+from coterie.errors import BadInput, Refused
+from coterie.limits import AWAY_KEPT_S
+from coterie.peers import (
+    Claim,
+    Event,
+    Peer,
+    Process,
+    Roster,
+    State,
+    after,
+    anchor,
+    check_name,
+    check_summary,
+    gone,
+    made_up_name,
+)
+from coterie.store import peers as stored
+from coterie.store.db import Store
+
+log = logging.getLogger(__name__)
+
+PERSON = "person"
+
+
+class Presence:
+    """The peers of this device."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        on_end: Callable[[Peer], None],
+        on_carried: Callable[[Peer], None],
+    ) -> None:
+        self.roster = Roster()
+        self.adapters: dict[str, Connection] = {}
+        """The connection that carries for each peer: its newest adapter's."""
+        self.repositories = Repositories()
+        self._store = store
+        self._clock = clock
+        self._on_end = on_end
+        self._on_carried = on_carried
+        self._watch = processes.Watch(self._process_ended)
+
+    def load(self) -> None:
+        """Take up where the last daemon left: whoever lived then and is gone now has gone meanwhile."""
+        now = self._clock()
+        for peer in stored.load(self._store.reader, now - AWAY_KEPT_S):
+            self.roster.add(peer)
+        for peer in list(self.roster):
+            process = anchor(peer)
+            if peer.kind == PERSON or peer.state in (State.AWAY, State.ENDED):
+                continue
+            if process and processes.is_alive(process):
+                self._watch.add(process)
+            else:
+                self._gone(peer)
+
+    def close(self) -> None:
+        """Stop watching processes."""
+        self._watch.close()
+
+    def save(self, peer: Peer) -> asyncio.Future[None]:
+        """Write a peer to the store."""
+        peer.seen = self._clock()
+        return self._store.write(lambda connection: stored.save(connection, peer))
+
+    # --- sessions ------------------------------------------------------------------------------------------
+
+    async def register(self, connection: Connection, claim: Claim, *, displaced: bool) -> tuple[Peer, bool]:
+        """Join the session behind `connection` to its peer. Returns the peer, and whether it was known before.
+
+        The newest process of a session gets its mail; an older one is told. One that says that it was `displaced`
+        (a daemon came back under it) does not take the mail back.
+        """
+        repo = await self.repositories.common_dir(claim.cwd)
+        peer = self.roster.join(claim)
+        known = peer is not None
+        if peer is None:
+            peer = self._new_peer(claim)
+        self._adopt(peer, claim, repo, displaced=displaced)
+        connection.peer = peer
+        connection.displaced = displaced
+        if not displaced:
+            self._carry(peer, connection)
+        await self.save(peer)
+        return peer, known
+
+    async def session_started(self, claim: Claim) -> Peer:
+        """A hook tells that a session begins in a process: at its start, after clear or resume, or as a fork.
+
+        The adapter of the process serves whatever session the process has now.
+        """
+        repo = await self.repositories.common_dir(claim.cwd)
+        before = self._of_process(claim.agent)
+        peer = self.roster.join(claim) or self._new_peer(claim)
+        moved = before is not None and before is not peer
+        if before and moved:
+            self._hand_process(before, peer)
+        self._adopt(peer, claim, repo, displaced=False)
+        await self.save(peer)
+        if before and moved:
+            await self.save(before)
+            self._on_carried(peer)
+        return peer
+
+    def _of_process(self, agent: Process | None) -> Peer | None:
+        return next((peer for peer in self.roster if agent and peer.agent == agent), None)
+
+    def _hand_process(self, before: Peer, peer: Peer) -> None:
+        """The process of one peer goes over to another: its connection and its adapter go with it."""
+        peer.adapter, before.adapter, before.agent = before.adapter, None, None
+        before.state = after(before.state, gone(before))
+        before.connected = False
+        connection = self.adapters.pop(before.id, None)
+        self._on_end(before)
+        if connection:
+            connection.peer = peer
+            self._carry(peer, connection)
+
+    def _new_peer(self, claim: Claim) -> Peer:
+        name = self.roster.free_name(made_up_name(claim.kind, claim.cwd))
+        peer = Peer(ids.new_peer_id(), name, claim.kind, since=self._clock())
+        self.roster.add(peer)
+        return peer
+
+    def _adopt(self, peer: Peer, claim: Claim, repo: str, *, displaced: bool) -> None:
+        resumed = bool(claim.session) and peer.state is not State.LIVE
+        peer.cwd, peer.repo = claim.cwd, repo
+        if claim.session:
+            self.own_session(peer, claim.session)
+        if displaced:
+            return
+        before = anchor(peer)
+        peer.adapter = claim.adapter or peer.adapter
+        peer.agent = claim.agent or peer.agent
+        peer.one_shot = claim.one_shot
+        peer.recall_due = peer.recall_due or (resumed and bool(peer.sessions))
+        self.came(peer)
+        now = anchor(peer)
+        if before and before != now:
+            self._unwatch(before)
+        if now:
+            self._watch.add(now)
+
+    def own_session(self, peer: Peer, session: str) -> None:
+        """Note that `peer` goes by this host session id now; an id belongs to one peer."""
+        for other in self.roster:
+            if other is not peer and other.kind == peer.kind and session in other.sessions:
+                other.sessions.remove(session)
+        if session in peer.sessions:
+            peer.sessions.remove(session)
+        peer.sessions.append(session)
+
+    def came(self, peer: Peer) -> None:
+        """A process of `peer` is here."""
+        peer.state = after(peer.state, Event.CAME)
+        holder = self.roster.claimant(peer.name, but=peer)
+        if holder:  # It was away so long that its name went to another.
+            self.roster.rename(peer, self.roster.free_name(peer.name))
+
+    def _carry(self, peer: Peer, connection: Connection) -> None:
+        older = self.adapters.get(peer.id)
+        if older and older is not connection:
+            older.displaced = True
+            older.notify("displaced", {"by_pid": connection.pid})
+        self.adapters[peer.id] = connection
+        peer.connected = True
+
+    def disconnected(self, connection: Connection) -> None:
+        """A connection ended. The session lives on as long as its process does."""
+        peer = connection.peer
+        if peer and self.adapters.get(peer.id) is connection:
+            del self.adapters[peer.id]
+            peer.connected = False
+
+    # --- ends ------------------------------------------------------------------------------------------
+
+    def _process_ended(self, process: Process) -> None:
+        for peer in [peer for peer in self.roster if anchor(peer) == process]:
+            self._gone(peer)
+
+    def _gone(self, peer: Peer) -> None:
+        peer.state = after(peer.state, gone(peer))
+        peer.connected = False
+        self.adapters.pop(peer.id, None)
+        self._on_end(peer)
+        self.save(peer).add_done_callback(_log_failure)
+
+    def _unwatch(self, process: Process) -> None:
+        if not any(anchor(peer) == process for peer in self.roster):
+            self._watch.remove(process)
+
+    # --- the person ------------------------------------------------------------------------------------------
+
+    def person(self) -> Peer:
+        """The peer that stands for the person of this device; made at their first command."""
+        found = next((peer for peer in self.roster if peer.kind == PERSON), None)
+        if found is None:
+            name = self.roster.free_name(callers.person_name())
+            found = Peer(ids.new_peer_id(), name, PERSON, since=self._clock())
+            self.roster.add(found)
+            self.save(found).add_done_callback(_log_failure)
+        return found
+
+    def caller(self, connection: Connection) -> callers.Caller:
+        """Who is behind a connection: the registered session, or whoever its process belongs to."""
+        if connection.peer:
+            return callers.Caller(human=False, peer=connection.peer)
+        caller = callers.identify(connection.pid, self.roster)
+        return callers.Caller(human=True, peer=self.person()) if caller.human else caller
+
+    def self_of(self, connection: Connection) -> Peer:
+        """The peer that a connection speaks for. Raises `Refused` for an agent that never registered."""
+        caller = self.caller(connection)
+        callers.must_be_somebody(caller)
+        assert caller.peer is not None
+        return caller.peer
+
+    # --- what a peer says of itself --------------------------------------------------------------------------------
+
+    async def describe(self, peer: Peer, params: dict[str, Any]) -> None:
+        """Set a peer's name, role and summary; nothing is set unless all can be."""
+        name, role, summary = (params.get(key) for key in ("name", "role", "summary"))
+        for key, value in (("name", name), ("role", role), ("summary", summary)):
+            if value is not None and not isinstance(value, str):
+                raise BadInput(f"{key} must be a text")
+        wanted = check_name(name) if name else None
+        role = check_name(role, "role") if role else role
+        line = None if summary is None else check_summary(summary)
+        holder = self.roster.claimant(wanted, but=peer) if wanted else None
+        if wanted and holder:
+            raise Refused(
+                f"the name {wanted!r} is taken by {holder.id} ({holder.kind}, {holder.state})",
+                f"free: {self.roster.free_name(wanted)}",
+            )
+        if wanted:
+            self.roster.rename(peer, wanted)
+            peer.named = True
+        if role is not None:
+            peer.role = role
+        if line is not None:
+            peer.summary, peer.summary_at = line, self._clock()
+        await self.save(peer)
+
+
+def _log_failure(done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and done.exception():
+        log.error("a peer could not be saved", exc_info=done.exception())

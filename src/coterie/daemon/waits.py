@@ -1,0 +1,64 @@
+"""Sends that wait for an answer: who waits for whom, and what ends a wait."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """One waiting send."""
+
+    waiter: str
+    recipient: str
+    thread: str
+    call: str
+    """Names the result that will carry the answer; made of the message's id, so that it is the same call when it is
+    sent again."""
+    answered: asyncio.Future[str]
+    """The id of the answer."""
+
+
+def call_of(message: str) -> str:
+    """The call of a send that waits."""
+    return f"wait:{message}"
+
+
+class Waits:
+    """Every wait under way."""
+
+    def __init__(self) -> None:
+        self._waits: list[Wait] = []
+
+    def begin(self, wait: Wait) -> None:
+        """A send waits."""
+        self._waits.append(wait)
+
+    def end(self, wait: Wait) -> None:
+        """It waits no more."""
+        if wait in self._waits:
+            self._waits.remove(wait)
+
+    def between(self, waiter: str, recipient: str) -> Wait | None:
+        """The wait of `waiter` for `recipient`, whatever it is about."""
+        return next((w for w in self._waits if w.waiter == waiter and w.recipient == recipient), None)
+
+    def match(self, waiter: str, sender: str, thread: str, wants_answer: bool) -> Wait | None:
+        """The wait that a message from `sender` ends: one in the same thread; or any for that sender, if the sender
+        is about to wait too, since two that wait for each other would wait in vain.
+        """
+        for wait in self._waits:
+            if wait.waiter != waiter or wait.recipient != sender or wait.answered.done():
+                continue
+            if wait.thread == thread or wants_answer:
+                return wait
+        return None
+
+    def answer(self, call: str, message: str) -> bool:
+        """Give a wait its answer. False if nobody waits any more."""
+        for wait in self._waits:
+            if wait.call == call and not wait.answered.done():
+                wait.answered.set_result(message)
+                return True
+        return False

@@ -1,0 +1,175 @@
+"""Every error of Coterie, in one tree; whose fault it was decides the branch.
+
+    CoterieError
+    |-- BadInput              the caller sent something wrong; nothing was done and nothing was lost
+    |   |-- BadLine           not one strict JSON object on one line
+    |   |-- UnknownMethod     no such method
+    |   |-- NoMatch           an address that nobody answers to
+    |   `-- Ambiguous         an address that several answer to; the candidates are named
+    |-- Refused               understood, and not allowed here
+    |   `-- HumanOnly         a verb that only a person may use
+    |-- Unavailable           the daemon cannot be had at the moment; trying again may help
+    |   |-- SwitchedOff       the person ran `coterie down`
+    |   |-- Sandboxed         this process may not open sockets (EPERM): it is inside an agent's sandbox
+    |   `-- Silent            the daemon is there and does not answer (stopped, or stuck)
+    |-- Unsafe                a file or folder of ours is not safely ours; the fix is in the hint
+    |-- StoreFailed           the database could not take it; what was not confirmed was not stored
+    |   |-- DiskFull          no room; service resumes by itself when there is room
+    |   `-- NewerDatabase     written by a newer coterie; left untouched
+    `-- Defect                ours; the details are in the daemon's log and never on the wire
+
+On the wire an error is ``{"code", "message", "data": {"kind", "hint"}}`` (JSON-RPC 2.0, section 5.1); ``kind`` is
+the class name in kebab-case, and `from_wire` makes the same class again. This module is light: it loads nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
+
+
+class CoterieError(Exception):
+    """An error with a message for the reader (what happened) and a hint (what to do next)."""
+
+    code: ClassVar[int] = -32000
+    """The JSON-RPC error code."""
+    exit_status: ClassVar[int] = 1
+    """What a command exits with."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    @classmethod
+    def kind(cls) -> str:
+        """The class name in kebab-case, as it stands on the wire: ``NoMatch`` is ``no-match``."""
+        name = cls.__name__
+        return name[0].lower() + "".join(f"-{c.lower()}" if c.isupper() else c for c in name[1:])
+
+    def to_wire(self) -> dict[str, Any]:
+        """The ``error`` member of a JSON-RPC answer."""
+        return {"code": self.code, "message": self.message, "data": {"kind": self.kind(), "hint": self.hint}}
+
+
+class BadInput(CoterieError):
+    """The caller sent something wrong; nothing was done and nothing was lost."""
+
+    code = -32602
+    exit_status = 2
+
+
+class BadLine(BadInput):
+    """Not one strict JSON object on one line."""
+
+    code = -32700
+
+
+class UnknownMethod(BadInput):
+    """No such method."""
+
+    code = -32601
+
+
+class NoMatch(BadInput):
+    """An address that nobody answers to."""
+
+    code = -32010
+    exit_status = 1
+
+
+class Ambiguous(BadInput):
+    """An address that several answer to; the hint names the candidates."""
+
+    code = -32011
+    exit_status = 1
+
+
+class Refused(CoterieError):
+    """Understood, and not allowed here."""
+
+    code = -32001
+
+
+class HumanOnly(Refused):
+    """A verb that only a person may use; the hint is the line for the person to type."""
+
+    code = -32012
+
+
+class Unavailable(CoterieError):
+    """The daemon cannot be had at the moment; trying again may help."""
+
+    code = -32002
+    exit_status = 3
+
+
+class SwitchedOff(Unavailable):
+    """The person ran ``coterie down``; only ``coterie up`` ends it."""
+
+    code = -32013
+
+
+class Sandboxed(Unavailable):
+    """This process may not open sockets (EPERM): it runs inside an agent's sandbox."""
+
+    code = -32014
+
+
+class Silent(Unavailable):
+    """The daemon holds its lock and does not answer: stopped, or stuck."""
+
+    code = -32015
+
+
+class Unsafe(CoterieError):
+    """A file or folder of ours is not safely ours; the hint names the fix."""
+
+    code = -32003
+    exit_status = 3
+
+
+class StoreFailed(CoterieError):
+    """The database could not take it; what was not confirmed was not stored."""
+
+    code = -32004
+
+
+class DiskFull(StoreFailed):
+    """No room for the database; service resumes by itself when there is room."""
+
+    code = -32016
+
+
+class NewerDatabase(StoreFailed):
+    """The database was written by a newer coterie; it was left untouched."""
+
+    code = -32017
+    exit_status = 3
+
+
+class Defect(CoterieError):
+    """A defect of ours; the details are in the daemon's log and never on the wire."""
+
+    code = -32603
+
+
+def _tree(root: type[CoterieError]) -> list[type[CoterieError]]:
+    return [root, *(kind for child in root.__subclasses__() for kind in _tree(child))]
+
+
+_BY_KIND = {kind.kind(): kind for kind in _tree(CoterieError)}
+
+
+def from_wire(error: object) -> CoterieError:
+    """The error that stands in a JSON-RPC answer; anything malformed becomes a plain `CoterieError`."""
+    if not isinstance(error, dict):
+        return CoterieError("the daemon answered with an error that makes no sense")
+    data = error.get("data")
+    details = data if isinstance(data, dict) else {}
+    kind = _BY_KIND.get(str(details.get("kind")), CoterieError)
+    return kind(str(error.get("message", "no reason given")), str(details.get("hint", "")))

@@ -1,0 +1,58 @@
+"""The entry point ``coterie-hook AGENT``: reads what the agent's client tells its hooks, as JSON on stdin.
+
+It fails open: whatever goes wrong here, the agent's session goes on as if there were no hook. It never starts the
+daemon, as a hook has no time for that. Why it failed stands on stderr, which clients show in their debug logs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from coterie import agents, client
+from coterie.errors import BadInput, CoterieError
+from coterie.jsonline import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from coterie.agents.kind import AgentKind
+
+HOOK_S = 2.0
+"""How long the daemon may take. It takes a millisecond; a session must not wait for one that is stuck."""
+INPUT_BYTES_MAX = 8 << 20
+"""What a client may tell: tool results can be large. What is beyond this is nothing that we need."""
+
+
+def main() -> int:
+    """Serve one event. Exits 0 whatever happens, but for a wrong command line."""
+    if len(sys.argv) != 2 or sys.argv[1] not in [kind.name for kind in agents.KINDS]:
+        sys.stderr.write(f"usage: coterie-hook {'|'.join(kind.name for kind in agents.KINDS)} < event.json\n")
+        return 2
+    try:
+        answer = _serve(agents.by_name(sys.argv[1]), sys.stdin.buffer.read(INPUT_BYTES_MAX))
+        if answer:
+            sys.stdout.buffer.write(encode(answer))
+            sys.stdout.buffer.flush()
+    except CoterieError as error:
+        sys.stderr.write(f"coterie-hook: {error}\n")
+    except Exception as error:  # noqa: BLE001 (a defect of ours must never break the session)
+        sys.stderr.write(f"coterie-hook: {type(error).__name__}: {error}\n")
+    return 0
+
+
+def _serve(kind: AgentKind, said: bytes) -> dict[str, Any] | None:
+    told = decode(said)
+    if not isinstance(told, dict):
+        raise BadInput("a hook is told one JSON object")
+    event = kind.hook_event(told, os.environ)
+    if event is None:
+        return None
+    daemon = client.connect("hook", start=False, wait_s=HOOK_S)
+    context = daemon.call("session.event", event, HOOK_S)["context"]
+    return kind.hook_answer(told, context) if context else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

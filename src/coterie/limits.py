@@ -1,0 +1,112 @@
+"""Every number of Coterie that bounds something, with its unit and its reason. This module is light."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+DAY_S = 86_400
+
+# --- The wire between the daemon and its clients ---------------------------------------------------------------
+
+PROTOCOL = 1
+"""The newest protocol this code speaks. Raised when a method changes meaning, not when one is added."""
+PROTOCOL_OLDEST = 1
+"""The oldest protocol served: the previous one, so that sessions that started before an upgrade live on."""
+LINE_BYTES_MAX = 1 * MIB
+"""One line of JSON. Forty times the largest message after escaping; it bounds what one client can make us hold."""
+JSON_DEPTH_MAX = 32
+"""Nesting of one line. Our own deepest answer has five levels; depth bombs have thousands."""
+IN_FLIGHT_MAX = 64
+"""Requests of one connection under way at once; beyond it the connection is simply not read from."""
+BACKLOG = 1024
+"""Connections waiting to be accepted. With asyncio's default of 100, 200 sessions joining at once lost 99."""
+HELLO_S = 5.0
+"""A connection that has not said hello by then is closed: it holds a descriptor and is nobody."""
+CALL_S = 10.0
+"""How long a client waits for an answer that needs no waiting. The daemon answers in milliseconds; a full disk or
+a suspended laptop takes longer, and past this the person is better served by being told."""
+START_S = 10.0
+"""How long a client waits for a daemon to come up. Measured: 0.2 s; a cold disk needs more."""
+OUTGOING_BYTES_MAX = 8 * MIB
+"""Bytes waiting for a connection that does not read; past it the connection is cut, or it would take our memory."""
+
+# --- The life of the daemon -------------------------------------------------------------------------------------
+
+IDLE_EXIT_S = 300.0
+"""Without any connection for so long, the daemon leaves; whoever needs it next starts it in 0.2 s."""
+DRAIN_S = 2.0
+"""At its end the daemon gives running commits and answers so long."""
+SOCKET_PATH_BYTES_MAX = 103
+"""sun_path holds 104 bytes on macOS and 108 on Linux, with the final zero."""
+LOG_BYTES_MAX = 1 * MIB
+"""daemon.log is turned over at this size; one older file is kept."""
+
+# --- Messages ---------------------------------------------------------------------------------------------------
+
+FRAME_BYTES_MAX = 16 * KIB
+"""One carrier's text in a tool result or the inbox, frames included. Beyond it models skim and clients cut."""
+MESSAGE_BYTES_MAX = 15 * KIB
+"""One message's text, after neutralising and quoting. Below FRAME_BYTES_MAX by the room its frame needs, so that
+every message accepted can be shown whole: a frame is never cut."""
+HOOK_CHARS_MAX = {"claude": 8_000, "codex": 6_000, "gemini": 8_000}
+"""Context that a hook may add. Claude Code cuts at 10,000 characters, Codex spills above 2,500 tokens."""
+HEADING_CHARS = 80
+"""How much of a message's text its heading shows."""
+HEADINGS_MAX = 20
+"""Headings in one answer; the rest is counted. A longer list is noise to a model."""
+MESSAGE_LIFE_S = 7 * DAY_S
+"""Unread mail waits so long by default: a week covers a holiday weekend and a laptop left at work."""
+MESSAGE_LIFE_MIN_S = 1.0
+"""The shortest life a sender may ask for."""
+MESSAGE_LIFE_MAX_S = 30 * DAY_S
+"""The longest; beyond a month nobody remembers what it was about."""
+ACKNOWLEDGED_KEPT_S = 30 * DAY_S
+"""Text of acknowledged messages is kept so long for `coterie log`."""
+HISTORY_BYTES_MAX = 256 * MIB
+"""Text of messages that are over. Past it the oldest go first; unread mail is never counted nor removed."""
+UPKEEP_S = 1 * DAY_S
+"""How often the daemon looks for history to remove; expiry has its own exact timer."""
+FAN_OUT_AGENT_MAX = 8
+"""Recipients of one message from an agent. Infection tests of agent networks spread by broadcast; a person may
+write to everybody."""
+WAIT_S_MAX = 50.0
+"""A waiting send. Codex gives a tool call 60 s by default, Claude Code moves it to the background at 120 s."""
+SETTLE_S = 0.25
+"""How long a send may wait for the first carrier's report, so that its answer can say more than "queued"."""
+LOG_ROWS_MAX = 200
+"""Messages in one answer of the log; `before` pages on."""
+HISTORY_ROWS_MAX = 50
+"""Messages in one `check_messages` with history; a model reads no more."""
+
+# --- The Claude Code inbox (reference: measured with 2.1.328) ----------------------------------------------------
+
+INBOX_S = 2.0
+"""How long a post to the inbox may take. A living client takes it in well under a millisecond."""
+INBOX_GAP_S = 0.3
+"""Between two lines to one inbox. A burst of 80 lines lost 50 silently; batches, one line each, lose none."""
+INBOX_LINES_MAX = 20
+"""Lines posted without a sign that the session read any. The client keeps 30 and drops the rest silently."""
+
+# --- Peers --------------------------------------------------------------------------------------------------------
+
+NAME_CHARS_MAX = 32
+"""A peer's name or role: it must fit a table column and be typed."""
+SUMMARY_CHARS_MAX = 300
+"""A summary: two sentences."""
+ID_PREFIX_MIN = 4
+"""Characters of an id that may stand for it. Fewer are typing errors more often than addresses."""
+AWAY_KEPT_S = 30 * DAY_S
+"""A peer away for so long, with no mail waiting, has ended: its name becomes free."""
+GIT_S = 2.0
+"""How long git may take to name a repository. It takes 2 ms; a dead network mount takes for ever."""
+SUBAGENT_CALLS_MAX = 256
+"""Tool calls of sub-agents remembered for one session, to be told apart from its own."""
+
+# --- The store ------------------------------------------------------------------------------------------------------
+
+BATCH_MAX = 512
+"""Writes in one transaction. Measured: 144,000 rows a second at 50 a commit, 224,000 at 500."""
+WAL_BYTES_MAX = 64 * MIB
+"""journal_size_limit: the WAL is cut back to this after a checkpoint."""
+BUSY_MS = 5_000
+"""How long SQLite waits for a lock that a person's own sqlite3 shell may hold."""

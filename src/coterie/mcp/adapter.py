@@ -1,0 +1,230 @@
+"""The adapter of one session: its MCP on one side, the daemon on the other, its inbox besides."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections import deque
+
+from coterie import agents, ids
+from coterie.agents.kind import OTHER
+from coterie.errors import BadInput, CoterieError, Unavailable
+from coterie.mcp import tools, words
+from coterie.mcp.link import Link
+from coterie.mcp.wire import INVALID_PARAMS, Host, Rejected, Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from coterie.agents.kind import AgentKind, Inbox
+
+    Json = dict[str, Any]
+
+READ_BYTES = 65_536
+WRITTEN_KEPT = 64
+"""Lines remembered as written, for a daemon that comes back and does not know. It may have lost a report or two."""
+PARENT_LOOK_S = 30.0
+"""Where the end of the parent cannot be waited for, it is looked for so often."""
+
+
+class _Running:
+    """A tool call under way."""
+
+    def __init__(self, request_id: int | str, tool: tools.Tool, tool_use_id: str) -> None:
+        self.request_id = request_id
+        self.tool = tool
+        self.call = ids.new_token()
+        self.carried = [self.call]
+        """Every text of the daemon's that is part of the result."""
+        self.tool_use_id = tool_use_id
+        self.text = ""
+        self.failed = False
+        self.cancelled = False
+
+
+class Adapter(Host):
+    """Serves one session until its client closes stdin or its agent is gone."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, stdin: int = 0, stdout: int = 1) -> None:
+        self._environ = environ
+        self._stdin, self._stdout = stdin, stdout
+        self._kind: AgentKind = OTHER
+        self._inbox: Inbox | None = None
+        self._session: str | None = None
+        self._is_session = False
+        """Whether there is somebody to register: before, it may be a health check."""
+        self._displaced = False
+        self._parent = os.getppid()
+        self._written: deque[str] = deque(maxlen=WRITTEN_KEPT)
+        self._running: dict[int | str, _Running] = {}
+        self._wire = Wire(self, self._write)
+        self._link = Link(self._notified, self._registration)
+
+    # --- the loop ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve. Returns when the session is over."""
+        parent = _watch(self._parent)
+        while True:
+            self._link.tick()
+            watched = [self._stdin, *self._link.descriptors()] + ([parent] if parent is not None else [])
+            ready = self._wait(watched, self._link.timeout(), parent is None)
+            if (parent is not None and parent in ready) or os.getppid() != self._parent:
+                return
+            for descriptor in ready:
+                if descriptor == self._stdin:
+                    data = os.read(self._stdin, READ_BYTES)
+                    if not data:
+                        return
+                    self._wire.feed(data)
+                elif descriptor in self._link.descriptors():
+                    self._link.ready(descriptor)
+
+    def _wait(self, descriptors: list[int], timeout: float | None, look_after_parent: bool) -> list[int]:
+        poller = select.poll()  # Not epoll, which refuses a stdin that is a file.
+        for descriptor in descriptors:
+            poller.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
+        if look_after_parent:
+            timeout = PARENT_LOOK_S if timeout is None else min(timeout, PARENT_LOOK_S)
+        # Rounded up: rounded down, the last millisecond would be spent going round and round.
+        return [fd for fd, _ in poller.poll(None if timeout is None else int(timeout * 1000) + 1)]
+
+    def _write(self, line: bytes) -> None:
+        while line:
+            line = line[os.write(self._stdout, line) :]
+
+    # --- MCP ------------------------------------------------------------------------------------------
+
+    def greeted(self, client_name: str) -> None:
+        """Now it is known what kind of agent this is."""
+        self._kind = agents.by_client(client_name)
+        self._inbox = self._kind.inbox(self._environ)
+        self._session = self._kind.session(self._environ, {})
+
+    def initialized(self) -> None:
+        """A real session, unless its kind shows that only later."""
+        if not self._kind.is_probe(self._environ) and not self._kind.registers_at_first_call:
+            self._is_session = True
+            self._link.want()
+
+    def tools(self) -> list[Json]:
+        """The tools of the toolsets that are on."""
+        return [tool.to_wire() for tool in tools.CORE]
+
+    def cancelled(self, request_id: int | str) -> None:
+        """The answer will not be read: what it would have carried goes by another carrier."""
+        running = self._running.get(request_id)
+        if running:
+            running.cancelled = True
+
+    def call_tool(self, request_id: int | str, params: Json) -> None:
+        """Check the call, ask the daemon, then ask it for the mail that rides on the result."""
+        tool = tools.BY_NAME.get(str(params.get("name")))
+        if tool is None:
+            known = ", ".join(tools.BY_NAME)
+            raise Rejected(INVALID_PARAMS, f"no tool {str(params.get('name'))[:60]!r}; there are: {known}")
+        given = params.get("_meta")
+        meta = given if isinstance(given, dict) else {}
+        self._begin_session(meta)
+        tool_use = meta.get("claudecode/toolUseId")
+        running = _Running(request_id, tool, tool_use if isinstance(tool_use, str) else "")
+        self._running[request_id] = running
+        try:
+            request = tool.request(tool.check(params.get("arguments")))
+        except BadInput as error:
+            self._done(running, error)
+            return
+        if request is None:
+            self._take_mail(running)
+            return
+
+        def done(result: Json | None, error: CoterieError | None) -> None:
+            if result is not None:
+                running.carried += [part["call"] for part in (result, result.get("answer") or {}) if "call" in part]
+            self._done(running, error, request.render(result) if result is not None else "")
+
+        self._link.call(request.method, request.params, done, request.wait_s)
+
+    def _begin_session(self, meta: Json) -> None:
+        session = self._kind.session(self._environ, meta)
+        if not self._is_session or session != self._session:
+            self._is_session, self._session = True, session
+            self._link.register_again()
+
+    def _done(self, running: _Running, error: CoterieError | None, text: str = "") -> None:
+        running.failed = error is not None
+        running.text = words.tool_failed(error) if error else text
+        if isinstance(error, Unavailable):
+            self._finish(running, False, None, None)  # There is no daemon to ask for mail either.
+        else:
+            self._take_mail(running)
+
+    def _take_mail(self, running: _Running) -> None:
+        check = running.tool.name == "check_messages" and not running.text
+        params = {"call": running.call, "check": check, "tool_use_id": running.tool_use_id}
+        self._link.call("mail.take", params, lambda mail, error: self._finish(running, check, mail, error))
+
+    def _finish(self, running: _Running, check: bool, mail: Json | None, error: CoterieError | None) -> None:
+        self._running.pop(running.request_id, None)
+        if running.cancelled:
+            self._wire.drop(running.request_id)
+            for call in running.carried if mail else ():
+                self._link.call("mail.failed", {"call": call}, _ignore)
+            return
+        parts = [running.text]
+        if mail:
+            parts += words.mail(mail, check=check, displaced=self._displaced)
+        elif error and not running.failed:
+            running.failed = check
+            parts.append(words.tool_failed(error))
+        content = [{"type": "text", "text": words.join(parts)}]
+        self._wire.answer(running.request_id, {"content": content, "isError": running.failed})
+
+    # --- the daemon ------------------------------------------------------------------------------------------
+
+    def _registration(self) -> Json | None:
+        if not self._is_session:
+            return None
+        return {
+            "kind": self._kind.name,
+            "cwd": os.getcwd(),
+            "agent_pid": self._kind.agent_pid(self._environ, self._parent),
+            "session": self._session,
+            "one_shot": self._kind.one_shot(self._environ),
+            "inbox": self._inbox is not None,
+            "displaced": self._displaced,
+            "written": list(self._written),
+        }
+
+    def _notified(self, method: str, params: Json) -> None:
+        if method == "push":
+            self._post(params["call"], params["text"])
+        elif method == "displaced":
+            self._displaced = True
+
+    def _post(self, call: str, text: str) -> None:
+        """Write a line to the inbox, and say truthfully whether it is there."""
+        try:
+            if self._inbox is None:
+                raise OSError("this session has no inbox")
+            self._inbox.post(text)
+        except OSError as error:
+            self._link.call("offers.failed", {"call": call, "reason": error.strerror or str(error)}, _ignore)
+        else:
+            self._written.append(call)
+            self._link.call("offers.written", {"call": call}, _ignore)
+
+
+def _ignore(result: Json | None, error: CoterieError | None) -> None:
+    """A report that fails is made up for when the adapter registers again."""
+
+
+def _watch(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends, where there is such a thing."""
+    try:
+        return os.pidfd_open(pid) if sys.platform.startswith("linux") else None
+    except OSError:
+        return None

@@ -1,0 +1,358 @@
+"""How far a message got, and what counts as evidence: states, offers, and the mailbox of one peer, as pure code.
+
+    queued -> offered -> shown -> acknowledged        and: expired, refused, dead
+
+*queued*: stored. *offered*: written to a carrier. *shown*: there is evidence that the main agent's model was given
+it. *acknowledged*: answered, or acknowledged in so many words. An offer is one attempt by one carrier, and a message
+has at most one that is open: while it is open, every other carrier shows the heading only.
+
+An offer closes on evidence, lapses at the second Stop without any or when the session ends, and never by time:
+a tool may run for ten minutes. What is evidence depends on the carrier:
+
+- inbox and queue: the message's id inside a prompt that the agent was given;
+- tool result and hook context: an event of a later *step* of the main agent, where a step is one request to the
+  model; two calls of one step run one after the other before the model sees the first result, so a later call
+  alone proves nothing;
+- a session without hooks shows no steps: there, an answer or a later `check_messages` closes the offers of
+  earlier tool results;
+- one piece of evidence for a text holds for every message in that text.
+
+Calls and events of sub-agents are no evidence, and sub-agents are given headings only.
+
+Every change comes out of here as a `Change`, which the daemon writes to the store before it answers anybody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from coterie.errors import Defect
+from coterie.limits import SUBAGENT_CALLS_MAX
+
+
+class State(StrEnum):
+    """How far a message got."""
+
+    QUEUED = "queued"
+    OFFERED = "offered"
+    SHOWN = "shown"
+    ACKNOWLEDGED = "acknowledged"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    DEAD = "dead"
+
+
+_ENDS = {State.ACKNOWLEDGED, State.EXPIRED, State.REFUSED, State.DEAD}
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.OFFERED, State.SHOWN, *_ENDS}),
+    State.OFFERED: frozenset({State.QUEUED, State.SHOWN, *_ENDS}),
+    State.SHOWN: frozenset({State.ACKNOWLEDGED}),
+    State.ACKNOWLEDGED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.REFUSED: frozenset(),
+    State.DEAD: frozenset(),
+}
+"""What may follow. Back to queued is an offer that lapsed; from shown there is no way back, which is the promise
+that no text is offered again after it was shown."""
+
+UNREAD = frozenset({State.QUEUED, State.OFFERED})
+
+
+class Carrier(StrEnum):
+    """Ways of bringing a message into a session."""
+
+    INBOX = "inbox"
+    """The agent client's own inbox, posted to by the adapter."""
+    TOOL = "tool"
+    """A result of one of our tools, `check_messages` included."""
+    WAIT = "wait"
+    """The result of the send that waited for this answer."""
+    HOOK = "hook"
+    """Context added by one of our hooks."""
+    TERMINAL = "terminal"
+    """A person's terminal, which is shown what is printed on it."""
+
+
+BY_PROMPT = frozenset({Carrier.INBOX})
+"""Carriers whose evidence is the id inside a prompt; for the others it is an event of a later step."""
+
+
+class Outcome(StrEnum):
+    """How an offer ended."""
+
+    OPEN = "open"
+    SHOWN = "shown"
+    LAPSED = "lapsed"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Offer:
+    """One attempt to bring one message before its recipient."""
+
+    message: str
+    number: int
+    carrier: Carrier
+    call: str
+    """Names the text that carried it: a tool call, an inbox line. What one text carried is shown together."""
+    step: int
+    """The recipient's step at which it was given."""
+    written: bool = False
+    stops: int = 0
+
+    @property
+    def id(self) -> str:
+        """The message's id and the number of the attempt."""
+        return f"{self.message}#{self.number}"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One unread message of a mailbox. Its text stays in the store."""
+
+    id: str
+    sender: str
+    state: State = State.QUEUED
+    attempts: int = 0
+    offer: Offer | None = None
+    headed: bool = False
+    """Whether its heading was shown beside an open offer, so that it is not repeated with every tool result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something the store must know: a message's new state, or an offer's, or both."""
+
+    message: str
+    state: State | None = None
+    reason: str = ""
+    offer: Offer | None = None
+    outcome: Outcome | None = None
+
+
+class Signal(StrEnum):
+    """What a host session tells of its main agent, in the words of no vendor."""
+
+    PROMPT = "prompt"
+    """A prompt is about to be given to the model; its text is known."""
+    TOOL = "tool"
+    """A tool is about to run, or has run."""
+    STEP = "step"
+    """The results of one step are complete, and the next request to the model follows."""
+    STOP = "stop"
+    """The model's answer is complete."""
+
+
+def check(before: State, now: State) -> None:
+    """Raises `Defect` for a transition that the table does not have."""
+    if now not in TRANSITIONS[before]:
+        raise Defect(f"a message cannot go from {before} to {now}")
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """The unread mail of one peer and its open offers."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    step: int = 0
+    hooked: bool = False
+    """Whether the session's hooks report to us; only then can steps be told apart."""
+    subagent_calls: deque[str] = field(default_factory=lambda: deque(maxlen=SUBAGENT_CALLS_MAX))
+
+    # --- what comes in ---------------------------------------------------------------------------------------
+
+    def accept(self, entry: Entry) -> None:
+        """Take in a message that is stored; a message already here stays as it is."""
+        self.entries.setdefault(entry.id, entry)
+        if entry.offer:
+            self.step = max(self.step, entry.offer.step)
+
+    def waiting(self) -> list[str]:
+        """Messages that no carrier has, oldest first."""
+        return [entry.id for entry in self.entries.values() if entry.offer is None]
+
+    def open_offers(self, call: str | None = None) -> list[Offer]:
+        """The open offers; with `call`, those of one text."""
+        offers = (entry.offer for entry in self.entries.values() if entry.offer)
+        return [offer for offer in offers if call is None or offer.call == call]
+
+    # --- what goes out ----------------------------------------------------------------------------------------
+
+    def offer(
+        self, message: str, carrier: Carrier, call: str, written: bool, boundary: bool = False
+    ) -> list[Change]:
+        """Open an offer. Raises `Defect` if one is open: two carriers must never have the same text.
+
+        `boundary`: the text goes out between two steps (with a prompt, at a stop), so that any later event is
+        evidence; otherwise it stands in the results of the step under way, and only a later step is.
+        """
+        entry = self.entries[message]
+        if entry.offer:
+            raise Defect(f"{message} has an open offer already")
+        entry.attempts += 1
+        entry.headed = False
+        step = self.step - 1 if boundary else self.step
+        entry.offer = Offer(message, entry.attempts, carrier, call, step, written)
+        state = self._move(entry, State.OFFERED) if written else None
+        return [Change(message, state, carrier, entry.offer, Outcome.OPEN)]
+
+    def candidates(self, call: str, main: bool) -> list[str]:
+        """The messages whose text may go into the text named `call`, oldest first.
+
+        The same call again gets the same messages: its first answer may have been lost with the daemon. A
+        sub-agent (`main` is False) gets none.
+        """
+        again = [offer.message for offer in self.open_offers(call)]
+        return again or (self.waiting() if main else [])
+
+    def take(
+        self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False
+    ) -> list[Change]:
+        """Offer the messages `full`, out of the candidates, in the text named `call`."""
+        fresh = [message for message in full if self.entries[message].offer is None]
+        return [c for m in fresh for c in self.offer(m, carrier, call, written=True, boundary=boundary)]
+
+    def headings(self, call: str, main: bool, everything: bool, carrier: Carrier | None = None) -> list[str]:
+        """The messages that the text named `call` only names, as another carrier has them or none may.
+
+        A heading is shown once beside an open offer, and not by the `carrier` that has the text already; `everything`
+        repeats it all the same. What a sub-agent is shown does not count.
+        """
+        named = [entry for entry in self.entries.values() if self._is_named(entry, call, main)]
+        if not everything:
+            named = [e for e in named if not e.headed and (e.offer is None or e.offer.carrier is not carrier)]
+        if main:
+            for entry in named:
+                entry.headed = True
+        return [entry.id for entry in named]
+
+    def _is_named(self, entry: Entry, call: str, main: bool) -> bool:
+        return entry.offer.call != call if entry.offer else not main
+
+    def written(self, offer_id: str) -> list[Change]:
+        """A carrier reports that it wrote the text. A report about an offer that is over changes nothing."""
+        entry = self._offered(offer_id)
+        if entry is None or entry.offer is None or entry.offer.written:
+            return []
+        entry.offer.written = True
+        return [Change(entry.id, self._move(entry, State.OFFERED), entry.offer.carrier, entry.offer, Outcome.OPEN)]
+
+    def failed(self, offer_id: str, why: str) -> list[Change]:
+        """A carrier reports that the text did not get out; the next carrier may have it."""
+        entry = self._offered(offer_id)
+        return self._close(entry, Outcome.FAILED, why) if entry else []
+
+    # --- evidence -----------------------------------------------------------------------------------------------
+
+    def signal(self, kind: Signal, ids: Iterable[str] = ()) -> list[Change]:
+        """The main agent did something; `ids` are those inside a prompt."""
+        self.hooked = True
+        changes = self._see_prompt(set(ids)) if kind is Signal.PROMPT else []
+        if kind in (Signal.PROMPT, Signal.STOP):
+            self.step += 1
+        changes += self._see_steps()
+        if kind is Signal.STEP:
+            self.step += 1
+        if kind is Signal.STOP:
+            changes += self._count_stop()
+        return changes
+
+    def checked(self, call: str) -> list[Change]:
+        """The agent looked for mail with the call `call`: in a session without hooks, evidence for earlier texts."""
+        if self.hooked:
+            return []
+        return self._show(o for o in self.open_offers() if o.carrier not in BY_PROMPT and o.call != call)
+
+    def acknowledge(self, message: str) -> list[Change]:
+        """The recipient answered `message`: it has read the text that carried it, and all else in that text."""
+        entry = self.entries.get(message)
+        if entry is None:
+            return []
+        changes = []
+        if entry.offer:
+            others = [o for o in self.open_offers(entry.offer.call) if o.message != message]
+            changes = [Change(message, None, "answered", entry.offer, Outcome.SHOWN), *self._show(others)]
+        return [*changes, self._end(entry, State.ACKNOWLEDGED, "answered")]
+
+    def show(self, call: str) -> list[Change]:
+        """The text named `call` was shown for certain: a terminal took it."""
+        return self._show(self.open_offers(call))
+
+    def note_call(self, tool_use_id: str) -> None:
+        """Remember that a tool call is a sub-agent's."""
+        self.subagent_calls.append(tool_use_id)
+
+    # --- ends ---------------------------------------------------------------------------------------------------
+
+    def lapse(self, why: str, call: str | None = None) -> list[Change]:
+        """Every open offer (or those of one text) is over without evidence: the session ended."""
+        return [
+            change
+            for offer in self.open_offers(call)
+            for change in self._close(self.entries[offer.message], Outcome.LAPSED, why)
+        ]
+
+    def end(self, message: str, state: State, reason: str) -> list[Change]:
+        """The message is over without having been shown: expired, refused or dead."""
+        entry = self.entries.get(message)
+        if entry is None:
+            return []
+        offer = entry.offer
+        closed = [Change(message, None, reason, offer, Outcome.LAPSED)] if offer else []
+        return [*closed, self._end(entry, state, reason)]
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _move(self, entry: Entry, state: State) -> State:
+        check(entry.state, state)
+        entry.state = state
+        return state
+
+    def _end(self, entry: Entry, state: State, reason: str) -> Change:
+        self._move(entry, state)
+        entry.offer = None
+        del self.entries[entry.id]
+        return Change(entry.id, state, reason)
+
+    def _offered(self, offer_id: str) -> Entry | None:
+        entry = self.entries.get(offer_id.partition("#")[0])
+        return entry if entry and entry.offer and entry.offer.id == offer_id else None
+
+    def _close(self, entry: Entry, outcome: Outcome, why: str) -> list[Change]:
+        offer, entry.offer = entry.offer, None
+        state = self._move(entry, State.QUEUED) if entry.state is State.OFFERED else None
+        return [Change(entry.id, state, why, offer, outcome)]
+
+    def _show(self, offers: Iterable[Offer]) -> list[Change]:
+        return [change for offer in list(offers) for change in self._shown(self.entries[offer.message], offer)]
+
+    def _shown(self, entry: Entry, offer: Offer) -> Iterator[Change]:
+        yield Change(entry.id, None, offer.carrier, offer, Outcome.SHOWN)
+        yield self._end(entry, State.SHOWN, offer.carrier)
+
+    def _see_prompt(self, ids: set[str]) -> list[Change]:
+        calls = {o.call for o in self.open_offers() if o.carrier in BY_PROMPT and o.message in ids}
+        return self._show(o for o in self.open_offers() if o.call in calls)
+
+    def _see_steps(self) -> list[Change]:
+        return self._show(o for o in self.open_offers() if o.carrier not in BY_PROMPT and o.step < self.step)
+
+    def _count_stop(self) -> list[Change]:
+        changes: list[Change] = []
+        for offer in self.open_offers():
+            offer.stops += 1
+            entry = self.entries[offer.message]
+            if offer.stops >= STOPS_WITHOUT_EVIDENCE:
+                changes += self._close(entry, Outcome.LAPSED, "no evidence by the second stop")
+            else:
+                changes.append(Change(entry.id, None, "", offer, Outcome.OPEN))
+        return changes
+
+
+STOPS_WITHOUT_EVIDENCE = 2
+"""An offer lapses at this Stop. A text posted in the middle of a turn rides on the next step or starts the next
+turn, so at one Stop it may still be on its way; at the second it was dropped."""

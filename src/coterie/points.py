@@ -1,0 +1,35 @@
+"""Named points at which a test may have this process killed, as a power cut would. Free when none is armed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_armed: dict[str, int] = {}
+
+
+def arm(name: str, visit: int) -> None:
+    """Have this process killed with SIGKILL at the `visit`-th time (from 1) that it comes to the point `name`."""
+    if name not in POINTS:
+        raise ValueError(f"no crash point {name!r}; there are: {', '.join(POINTS)}")
+    _armed[name] = visit
+
+
+def point(name: str) -> None:
+    """A place where the process may end."""
+    if not _armed or name not in _armed:
+        return
+    _armed[name] -= 1
+    if _armed[name] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+POINTS = (
+    "before-write",  # a batch was taken from the queue, nothing is written
+    "before-commit",  # everything is written, nothing is committed
+    "after-commit",  # everything is durable, nobody was told
+    "before-push",  # the sender may know; the recipient's adapter has not been told
+    "after-push",  # the adapter may have posted; its report has not been stored
+    "migration-statement",  # inside the transaction of a migration
+    "before-answer",  # an answer is ready and not sent
+)

@@ -1,0 +1,182 @@
+"""The database: opened safely, migrated with a backup first, written by one thread with group commit.
+
+An accepted write is on the disk: WAL with synchronous=FULL means that a commit returns after its fsync. Writes that
+wait together share a commit, which makes that honesty cheap. One connection writes, and it alone checkpoints (SQLite
+before 3.51.3 can corrupt a WAL database that two connections write to and checkpoint at once); the event loop reads
+through a second, read-only one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from coterie.errors import CoterieError, DiskFull, StoreFailed, Unavailable
+from coterie.files import Home, open_private
+from coterie.limits import BATCH_MAX, BUSY_MS, WAL_BYTES_MAX
+from coterie.points import point
+from coterie.store import migrations
+
+Result = TypeVar("Result")
+Job = Callable[[sqlite3.Connection], Result]
+
+_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
+def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in our settings. The file must exist."""
+    mode = "ro" if read_only else "rw"
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    connection = sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    if not read_only:
+        _settle(connection)
+    return connection
+
+
+def _settle(connection: sqlite3.Connection) -> None:
+    for setting in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"journal_size_limit = {WAL_BYTES_MAX}",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+    if sys.platform == "darwin":
+        # Without it macOS answers an fsync before the bytes are on the disk.
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+
+
+def translate(error: sqlite3.Error) -> StoreFailed:
+    """What a failure of SQLite means for whoever waits for the write."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    if code & 0xFF in _FULL_CODES:
+        return DiskFull(f"the disk took no more ({name}): nothing was stored", "make room, and send it again")
+    return StoreFailed(f"the database refused ({name}): nothing was stored", "coterie status says where it lies")
+
+
+class Store:
+    """The open database."""
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._writer = writer
+        self.reader = reader
+        self._jobs: queue.SimpleQueue[tuple[Job[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._closing = False
+        self.failure: StoreFailed | None = None
+        """Why the last write failed; None once one succeeded again. What `coterie status` shows."""
+        self._thread.start()
+
+    @classmethod
+    def open(cls, place: Home, now: float) -> Store:
+        """Open the database in `place`, making or migrating it. Raises `Unsafe` or `StoreFailed`; a database that
+        a newer coterie wrote is left untouched.
+        """
+        os.close(open_private(place.database, os.O_RDWR))
+        migrations.refuse_newer(place.database)
+        try:
+            writer = connect(place.database)
+            migrations.migrate(writer, place, now)
+            reader = connect(place.database, read_only=True)
+        except sqlite3.DatabaseError as error:
+            raise StoreFailed(
+                f"{place.database} cannot be used: {error}",
+                f"a copy made before the last upgrade may lie in {place.backups}",
+            ) from error
+        return cls(writer, reader)
+
+    def write(self, job: Job[Result]) -> asyncio.Future[Result]:
+        """Have `job` run in the writer's thread. The future is done when its commit is on the disk, and fails with
+        `StoreFailed` if nothing of it was stored.
+        """
+        future: asyncio.Future[Result] = self._loop.create_future()
+        if self._closing:
+            future.set_exception(Unavailable("the daemon is leaving", "try again"))
+        else:
+            self._jobs.put((job, future))
+        return future
+
+    async def close(self) -> None:
+        """Finish what is queued, and close. Later writes are refused."""
+        self._closing = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self.reader.close()
+        self._writer.close()
+
+    # --- the writer's thread ---------------------------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        while True:
+            batch, more = self._next_batch()
+            if batch:
+                results = self._commit(batch)
+                self._loop.call_soon_threadsafe(self._tell, results)
+            if not more:
+                return
+
+    def _next_batch(self) -> tuple[list[tuple[Job[Any], asyncio.Future[Any]]], bool]:
+        """Everything that waits, after waiting for the first; False when it is time to end."""
+        batch = []
+        item = self._jobs.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) >= BATCH_MAX:
+                return batch, True
+            try:
+                item = self._jobs.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(
+        self, batch: list[tuple[Job[Any], asyncio.Future[Any]]]
+    ) -> list[tuple[asyncio.Future[Any], Any, CoterieError | None]]:
+        """Run the batch in one transaction; if any of it fails, each by itself, so that one cannot fail another."""
+        point("before-write")
+        try:
+            results = self._transaction([job for job, _ in batch])
+        except (sqlite3.Error, CoterieError) as error:
+            if len(batch) == 1:
+                return [(batch[0][1], None, _blame(error))]
+            return [done for item in batch for done in self._commit([item])]
+        return [(future, result, None) for (_, future), result in zip(batch, results, strict=True)]
+
+    def _transaction(self, jobs: list[Job[Any]]) -> list[Any]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            results = [job(self._writer) for job in jobs]
+            point("before-commit")
+            self._writer.execute("COMMIT")
+        except BaseException:
+            # A full disk has already rolled back; a second rollback would be an error of its own.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        point("after-commit")
+        return results
+
+    def _tell(self, results: list[tuple[asyncio.Future[Any], Any, CoterieError | None]]) -> None:
+        for future, result, error in results:
+            self.failure = error if isinstance(error, StoreFailed) else None
+            if future.done():
+                continue
+            if error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+
+def _blame(error: sqlite3.Error | CoterieError) -> CoterieError:
+    return error if isinstance(error, CoterieError) else translate(error)

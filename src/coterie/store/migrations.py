@@ -1,0 +1,124 @@
+"""The schema, as numbered steps. A fresh database takes every step, so it ends where a migrated one does.
+
+Each step is one transaction together with its number (``PRAGMA user_version``): a database is at one version or the
+next, never between. Before the first step on a database that holds something, it is copied to the backups.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import struct
+import time
+from importlib import resources
+
+from coterie.errors import NewerDatabase, StoreFailed
+from coterie.files import FILE_MODE, Home, make_folder
+from coterie.points import point
+
+APPLICATION_ID = 0x436F7465
+"""Marks the file as ours ("Cote"), at offset 68 of the file; SQLite's file format, section 1.3."""
+_HEADER = b"SQLite format 3\0"
+_USER_VERSION_OFFSET = 60
+
+
+def steps() -> list[tuple[int, str]]:
+    """Every step: its number and its SQL, in order, without a gap."""
+    folder = resources.files("coterie.store") / "schema"
+    found = sorted((entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    numbered = [(int(name[:4]), sql) for name, sql in found]
+    assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
+    return numbered
+
+
+def newest_version() -> int:
+    """The version that this code works with."""
+    return steps()[-1][0]
+
+
+def refuse_newer(path: str) -> None:
+    """Raises `NewerDatabase` for a file that a newer coterie wrote, by reading its header only: opening it with
+    SQLite could already change it (WAL recovery).
+    """
+    with open(path, "rb") as file:
+        header = file.read(100)
+    if header.startswith(_HEADER) and len(header) >= _USER_VERSION_OFFSET + 4:
+        _refuse(struct.unpack_from(">i", header, _USER_VERSION_OFFSET)[0], path)
+
+
+def _refuse(version: int, path: str) -> None:
+    known = newest_version()
+    if version > known:
+        raise NewerDatabase(
+            f"{path} was written by a newer coterie (schema {version}; this one knows {known})",
+            "install the newer coterie again; this one left the file untouched",
+        )
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The number of the last step taken."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, place: Home, now: float) -> None:
+    """Take every step that is missing. Raises `StoreFailed` for a database that is not ours."""
+    version = version_of(connection)
+    _refuse(version, place.database)
+    _check_ours(connection, version, place.database)
+    missing = [(number, sql) for number, sql in steps() if number > version]
+    if not missing:
+        return
+    if version:
+        back_up(connection, place, version, now)
+    for number, sql in missing:
+        _take(connection, number, sql)
+    # The version must stand in the file itself, where `refuse_newer` of an older coterie reads it.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _check_ours(connection: sqlite3.Connection, version: int, path: str) -> None:
+    mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if mark != APPLICATION_ID and (version or tables):
+        raise StoreFailed(f"{path} is not a coterie database", f"move it out of the way: mv {path} {path}.old")
+
+
+def _take(connection: sqlite3.Connection, number: int, sql: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements(sql):
+            point("migration-statement")
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a step; one at a time, since executescript would commit on its own."""
+    found, statement = [], ""
+    for piece in re.split(r"(;)", sql):
+        statement += piece
+        if piece == ";" and sqlite3.complete_statement(statement):
+            found.append(statement.strip())
+            statement = ""
+    return found
+
+
+def back_up(connection: sqlite3.Connection, place: Home, version: int, now: float) -> str:
+    """Copy the database as it is to the backups, mode 0600. Returns the path."""
+    make_folder(place.backups)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    path = os.path.join(place.backups, f"coterie-schema{version}-{stamp}.db")
+    partial = path + ".partial"
+    if os.path.lexists(partial):
+        os.unlink(partial)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
+    connection.execute("VACUUM INTO ?", (partial,))
+    os.replace(partial, path)
+    return path

@@ -1,0 +1,98 @@
+"""Peers and their sessions in the database."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from coterie.peers import Peer, Process, State
+
+_SAVE = """
+INSERT INTO peers (id, name, named, kind, state, role, cwd, repo, summary, summary_at, one_shot,
+                   agent_pid, agent_start, adapter_pid, adapter_start, recall_due, since, seen)
+VALUES (:id, :name, :named, :kind, :state, :role, :cwd, :repo, :summary, :summary_at, :one_shot,
+        :agent_pid, :agent_start, :adapter_pid, :adapter_start, :recall_due, :since, :seen)
+ON CONFLICT (id) DO UPDATE SET
+    name = excluded.name, named = excluded.named, state = excluded.state, role = excluded.role,
+    cwd = excluded.cwd, repo = excluded.repo, summary = excluded.summary, summary_at = excluded.summary_at,
+    one_shot = excluded.one_shot, agent_pid = excluded.agent_pid, agent_start = excluded.agent_start,
+    adapter_pid = excluded.adapter_pid, adapter_start = excluded.adapter_start,
+    recall_due = excluded.recall_due, seen = excluded.seen
+"""
+
+# A session belongs to one peer: a resume of an id in another peer's process moves it.
+_SAVE_SESSION = """
+INSERT INTO sessions (session, kind, peer) VALUES (?, ?, ?)
+ON CONFLICT (kind, session) DO UPDATE SET peer = excluded.peer WHERE peer <> excluded.peer
+"""
+
+_LOAD = "SELECT * FROM peers WHERE state <> 'ended' OR seen > ?"
+_LOAD_SESSIONS = "SELECT session, peer FROM sessions ORDER BY seq"
+_UNREAD_COUNTS = """
+SELECT recipient, count(*) FROM messages WHERE state IN ('queued', 'offered') GROUP BY recipient
+"""
+
+
+def save(connection: sqlite3.Connection, peer: Peer) -> None:
+    """Insert or update a peer and its sessions."""
+    agent, adapter = peer.agent, peer.adapter
+    row = {
+        "id": peer.id,
+        "name": peer.name,
+        "named": peer.named,
+        "kind": peer.kind,
+        "state": peer.state.value,
+        "role": peer.role,
+        "cwd": peer.cwd,
+        "repo": peer.repo,
+        "summary": peer.summary,
+        "summary_at": peer.summary_at,
+        "one_shot": peer.one_shot,
+        "agent_pid": agent.pid if agent else None,
+        "agent_start": agent.start if agent else None,
+        "adapter_pid": adapter.pid if adapter else None,
+        "adapter_start": adapter.start if adapter else None,
+        "recall_due": peer.recall_due,
+        "since": peer.since,
+        "seen": peer.seen,
+    }
+    connection.execute(_SAVE, row)
+    connection.executemany(_SAVE_SESSION, [(session, peer.kind, peer.id) for session in peer.sessions])
+
+
+def load(connection: sqlite3.Connection, ended_after: float) -> list[Peer]:
+    """Every peer that may be written to or come back; ended ones only if seen after `ended_after`."""
+    sessions: dict[str, list[str]] = {}
+    for session, peer in connection.execute(_LOAD_SESSIONS):
+        sessions.setdefault(peer, []).append(session)
+    return [_peer(row, sessions.get(row["id"], [])) for row in connection.execute(_LOAD, (ended_after,))]
+
+
+def _peer(row: sqlite3.Row, sessions: list[str]) -> Peer:
+    return Peer(
+        id=row["id"],
+        name=row["name"],
+        named=bool(row["named"]),
+        kind=row["kind"],
+        state=State(row["state"]),
+        role=row["role"],
+        cwd=row["cwd"],
+        repo=row["repo"],
+        summary=row["summary"],
+        summary_at=row["summary_at"],
+        one_shot=bool(row["one_shot"]),
+        agent=_process(row["agent_pid"], row["agent_start"]),
+        adapter=_process(row["adapter_pid"], row["adapter_start"]),
+        sessions=sessions,
+        recall_due=bool(row["recall_due"]),
+        since=row["since"],
+        seen=row["seen"],
+    )
+
+
+def _process(pid: int | None, start: str | None) -> Process | None:
+    return Process(pid, start) if pid is not None and start is not None else None
+
+
+def unread_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many messages wait for each peer that has any."""
+    return dict(connection.execute(_UNREAD_COUNTS).fetchall())
