@@ -34,7 +34,12 @@ class Place:
         self.root = root
         self.home = Home(str(root / "home"))
         os.mkdir(self.home.folder, 0o700)
-        self.environ = {"PATH": os.environ["PATH"], "HOME": str(root), "LANG": "C.UTF-8", "COTERIE_HOME": self.home.folder}
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(root),
+            "LANG": "C.UTF-8",
+            "COTERIE_HOME": self.home.folder,
+        }
         self.agents: list[Agent] = []
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.connections: list[client.Client] = []

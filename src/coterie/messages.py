@@ -25,7 +25,7 @@ Every change comes out of here as a `Change`, which the daemon writes to the sto
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -216,13 +216,20 @@ class Mailbox:
         fresh = [message for message in full if self.entries[message].offer is None]
         return [c for m in fresh for c in self.offer(m, carrier, call, written=True, boundary=boundary)]
 
-    def headings(self, call: str, main: bool, everything: bool, carrier: Carrier | None = None) -> list[str]:
-        """The messages that the text named `call` only names, as another carrier has them or none may.
+    def headings(
+        self,
+        call: str,
+        main: bool,
+        everything: bool,
+        carrier: Carrier | None = None,
+        no_room: Collection[str] = (),
+    ) -> list[str]:
+        """The messages that the text named `call` only names: another carrier has them, or there was `no_room`.
 
         A heading is shown once beside an open offer, and not by the `carrier` that has the text already; `everything`
-        repeats it all the same. What a sub-agent is shown does not count.
+        repeats it all the same. A sub-agent is shown nothing but headings, and what it is shown does not count.
         """
-        named = [entry for entry in self.entries.values() if self._is_named(entry, call, main)]
+        named = [entry for entry in self.entries.values() if self._is_named(entry, call, main, no_room)]
         if not everything:
             named = [e for e in named if not e.headed and (e.offer is None or e.offer.carrier is not carrier)]
         if main:
@@ -230,8 +237,8 @@ class Mailbox:
                 entry.headed = True
         return [entry.id for entry in named]
 
-    def _is_named(self, entry: Entry, call: str, main: bool) -> bool:
-        return entry.offer.call != call if entry.offer else not main
+    def _is_named(self, entry: Entry, call: str, main: bool, no_room: Collection[str]) -> bool:
+        return entry.offer.call != call if entry.offer else not main or entry.id in no_room
 
     def written(self, offer_id: str) -> list[Change]:
         """A carrier reports that it wrote the text. A report about an offer that is over changes nothing."""

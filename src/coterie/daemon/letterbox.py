@@ -15,7 +15,7 @@ from coterie.store import messages as stored
 if TYPE_CHECKING:
     from coterie.daemon.main import Daemon
 
-ELSEWHERE = "On its way to you by another path, or there already"
+ELSEWHERE = "Also for you, without the text here"
 RECALLED = "Shown to you before and not answered"
 TO_MAIN = "Mail for the main agent of this session"
 
@@ -84,7 +84,9 @@ def bundle(
     box = daemon.post.box(peer.id)
     taken, rest = fit(daemon.post.letters(box.candidates(call, main)), budget, measure)
     changes = box.take(carrier, call, [letter.id for letter in taken], boundary)
-    named = daemon.post.letters(box.headings(call, main, everything, carrier))
+    # A tool result is followed by the next, which has room; a hook may be the only carrier there is for long.
+    no_room = {letter.id for letter in rest} if carrier is Carrier.HOOK else set()
+    named = daemon.post.letters(box.headings(call, main, everything, carrier, no_room))
     recalled = []
     if main and peer.recall_due:
         recalled = daemon.post.letters(stored.unanswered(daemon.store.reader, peer.id, HEADINGS_MAX))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from coterie.daemon.inboxes import Inboxes
 from coterie.daemon.local import Connection
-from coterie.daemon.waits import Wait, Waits
+from coterie.daemon.waits import Waits
 from coterie.errors import StoreFailed
 from coterie.frames import Letter
 from coterie.messages import Carrier, Change, Entry, Mailbox, Offer, State
@@ -200,15 +200,14 @@ class Post:
 
     # --- waiting ------------------------------------------------------------------------------------------
 
-    def begin_wait(self, wait: Wait) -> None:
-        """Somebody waits for an answer. One that came before (the call was sent again after a restart) is there."""
-        self.waits.begin(wait)
-        for offer in self.box(wait.waiter).open_offers(wait.call):
-            self.waits.answer(wait.call, offer.message)
-
-    def end_wait(self, wait: Wait) -> None:
-        """The wait is over, with or without an answer."""
-        self.waits.end(wait)
+    async def give_to_wait(self, waiter: str, message: str, call: str) -> bool:
+        """Have the result named `call` carry a message, if no other carrier has it. False if one has, or had."""
+        box = self.box(waiter)
+        if message not in box.entries:
+            return False
+        if box.entries[message].offer is None:
+            await self.record(waiter, box.take(Carrier.WAIT, call, [message]))
+        return any(offer.message == message for offer in box.open_offers(call))
 
     async def settled(self, peer: str, messages: Iterable[str], wait_s: float) -> None:
         """Return when the open offers of these messages were written, or after `wait_s` seconds."""

@@ -92,6 +92,8 @@ def sent(result: dict[str, Any]) -> str:
     lines = [_sent_line(line) for line in result["messages"]]
     if "no_wait" in result:
         lines.append(result["no_wait"] + ". Answer it first.")
+    elif "answered" in result:
+        lines.append(f"It was answered, and the answer goes to you by another path:\n{result['answered']}")
     elif result.get("answer"):
         lines += ["", result["answer"]["frame"]]
     elif "answer" in result:

@@ -9,6 +9,7 @@ through a second, read-only one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import sqlite3
@@ -17,11 +18,16 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from coterie.errors import CoterieError, DiskFull, StoreFailed, Unavailable
+from coterie.errors import CoterieError, Defect, DiskFull, StoreFailed, Unavailable
 from coterie.files import Home, open_private
 from coterie.limits import BATCH_MAX, BUSY_MS, WAL_BYTES_MAX
 from coterie.points import point
 from coterie.store import migrations
+
+Row = sqlite3.Row
+SQLITE_VERSION = sqlite3.sqlite_version
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
@@ -32,8 +38,8 @@ _FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in our settings. The file must exist."""
     mode = "ro" if read_only else "rw"
-    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    connection = sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
+    uri = f"file:{migrations.quoted(path)}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     if not read_only:
@@ -84,8 +90,8 @@ class Store:
         a newer coterie wrote is left untouched.
         """
         os.close(open_private(place.database, os.O_RDWR))
-        migrations.refuse_newer(place.database)
         try:
+            migrations.examine(place.database)
             writer = connect(place.database)
             migrations.migrate(writer, place, now)
             reader = connect(place.database, read_only=True)
@@ -147,7 +153,7 @@ class Store:
         point("before-write")
         try:
             results = self._transaction([job for job, _ in batch])
-        except (sqlite3.Error, CoterieError) as error:
+        except Exception as error:  # noqa: BLE001 (it goes to whoever waits for the job; the writer must live on)
             if len(batch) == 1:
                 return [(batch[0][1], None, _blame(error))]
             return [done for item in batch for done in self._commit([item])]
@@ -169,7 +175,10 @@ class Store:
 
     def _tell(self, results: list[tuple[asyncio.Future[Any], Any, CoterieError | None]]) -> None:
         for future, result, error in results:
-            self.failure = error if isinstance(error, StoreFailed) else None
+            if error is None:
+                self.failure = None
+            elif isinstance(error, StoreFailed):
+                self.failure = error
             if future.done():
                 continue
             if error:
@@ -178,5 +187,10 @@ class Store:
                 future.set_result(result)
 
 
-def _blame(error: sqlite3.Error | CoterieError) -> CoterieError:
-    return error if isinstance(error, CoterieError) else translate(error)
+def _blame(error: Exception) -> CoterieError:
+    if isinstance(error, CoterieError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        return translate(error)
+    log.error("a defect in a write", exc_info=error)
+    return Defect("coterie made a mistake and stored nothing; the details are in the daemon's log")

@@ -51,6 +51,14 @@ SELECT messages.id, sender, state, number, carrier, call, step, written, stops,
 FROM messages LEFT JOIN offers ON offers.message = messages.id AND offers.outcome = 'open'
 WHERE recipient = ? AND state IN ('queued', 'offered') ORDER BY messages.seq
 """
+_BY_PREFIX = """
+SELECT * FROM messages WHERE id >= :low AND id < :high AND (:peer IS NULL OR :peer IN (sender, recipient))
+ORDER BY seq LIMIT 5
+"""
+_ANSWER = """
+SELECT answer.* FROM messages AS asked JOIN messages AS answer ON answer.thread = asked.thread
+WHERE asked.id = ? AND answer.seq > asked.seq AND answer.sender = ? AND answer.recipient = ? ORDER BY answer.seq LIMIT 1
+"""
 _RECEIPTS = """
 SELECT id, recipient, state, reason FROM messages
 WHERE sender = ? AND told <> state AND state <> 'queued' ORDER BY seq DESC LIMIT ?
@@ -175,13 +183,9 @@ def find(connection: sqlite3.Connection, message: str) -> sqlite3.Row | None:
     return row
 
 
-def find_by_prefix(connection: sqlite3.Connection, prefix: str, peer: str) -> list[sqlite3.Row]:
-    """The messages from or to `peer` whose id begins with `prefix`; at most a handful."""
-    low, high = prefix, prefix + "~"
-    return connection.execute(
-        "SELECT * FROM messages WHERE id >= ? AND id < ? AND ? IN (sender, recipient) ORDER BY seq LIMIT 5",
-        (low, high, peer),
-    ).fetchall()
+def find_by_prefix(connection: sqlite3.Connection, prefix: str, peer: str | None) -> list[sqlite3.Row]:
+    """The messages from or to `peer` (None: anybody's) whose id begins with `prefix`; at most a handful."""
+    return connection.execute(_BY_PREFIX, {"low": prefix, "high": prefix + "~", "peer": peer}).fetchall()
 
 
 def letters(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Letter]:
@@ -201,6 +205,12 @@ def letter(row: sqlite3.Row) -> Letter:
         reply_to=row["reply_to"],
         text=row["text"],
     )
+
+
+def answer_to(connection: sqlite3.Connection, message: str, sender: str, recipient: str) -> sqlite3.Row | None:
+    """The first message from `sender` to `recipient` in the thread of `message` and after it."""
+    row: sqlite3.Row | None = connection.execute(_ANSWER, (message, sender, recipient)).fetchone()
+    return row
 
 
 def receipts(connection: sqlite3.Connection, sender: str, limit: int) -> list[sqlite3.Row]:

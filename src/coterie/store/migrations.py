@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import struct
 import time
 from importlib import resources
 
@@ -19,8 +18,6 @@ from coterie.points import point
 
 APPLICATION_ID = 0x436F7465
 """Marks the file as ours ("Cote"), at offset 68 of the file; SQLite's file format, section 1.3."""
-_HEADER = b"SQLite format 3\0"
-_USER_VERSION_OFFSET = 60
 
 
 def steps() -> list[tuple[int, str]]:
@@ -37,14 +34,27 @@ def newest_version() -> int:
     return steps()[-1][0]
 
 
-def refuse_newer(path: str) -> None:
-    """Raises `NewerDatabase` for a file that a newer coterie wrote, by reading its header only: opening it with
-    SQLite could already change it (WAL recovery).
+def examine(path: str) -> None:
+    """Raises `NewerDatabase` for a database that a newer coterie wrote, and `StoreFailed` for one that is not ours,
+    without changing a byte of it: settling it into WAL would, and so would closing it after a crash.
     """
-    with open(path, "rb") as file:
-        header = file.read(100)
-    if header.startswith(_HEADER) and len(header) >= _USER_VERSION_OFFSET + 4:
-        _refuse(struct.unpack_from(">i", header, _USER_VERSION_OFFSET)[0], path)
+    if not os.path.getsize(path):
+        return
+    # Where a crash left a WAL, the version may stand only in there; where there is none, none is made.
+    crashed = os.path.exists(path + "-wal") and os.path.getsize(path + "-wal")
+    uri = f"file:{quoted(path)}?mode=ro" + ("" if crashed else "&immutable=1")
+    connection = sqlite3.connect(uri, uri=True)
+    try:
+        version = version_of(connection)
+        _refuse(version, path)
+        _check_ours(connection, version, path)
+    finally:
+        connection.close()
+
+
+def quoted(path: str) -> str:
+    """`path` as it stands in a URI of SQLite."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _refuse(version: int, path: str) -> None:
@@ -62,10 +72,8 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection, place: Home, now: float) -> None:
-    """Take every step that is missing. Raises `StoreFailed` for a database that is not ours."""
+    """Take every step that is missing."""
     version = version_of(connection)
-    _refuse(version, place.database)
-    _check_ours(connection, version, place.database)
     missing = [(number, sql) for number, sql in steps() if number > version]
     if not missing:
         return
@@ -73,7 +81,7 @@ def migrate(connection: sqlite3.Connection, place: Home, now: float) -> None:
         back_up(connection, place, version, now)
     for number, sql in missing:
         _take(connection, number, sql)
-    # The version must stand in the file itself, where `refuse_newer` of an older coterie reads it.
+    # A migrated database is one whole file again, as a backup of it should be.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from coterie.daemon.handlers import daemon, mail, messages, offers, peers, sessions
+from coterie.daemon.handlers import daemon, history, mail, messages, offers, peers, sessions
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Handler
@@ -21,8 +21,8 @@ METHODS = {
     "peers.describe": peers.describe,
     "peers.rename_other": peers.rename_other,
     "messages.send": messages.send,
-    "messages.log": messages.log,
-    "messages.read": messages.read,
+    "messages.log": history.log,
+    "messages.read": history.read,
     "mail.take": mail.take,
     "mail.shown": mail.shown,
     "mail.failed": mail.failed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from coterie import __version__
@@ -16,6 +15,7 @@ from coterie.files import open_private
 from coterie.limits import PROTOCOL, PROTOCOL_OLDEST
 from coterie.policy import check_human
 from coterie.store import messages as stored
+from coterie.store.db import SQLITE_VERSION
 from coterie.store.migrations import newest_version
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
         "database": daemon.place.database,
         "log": daemon.place.log,
         "schema": newest_version(),
-        "sqlite": sqlite3.sqlite_version,
+        "sqlite": SQLITE_VERSION,
         "connections": len(daemon.server.connections),
         "peers": {state: states.count(state) for state in sorted(set(states))},
         "messages": stored.counts(daemon.store.reader),

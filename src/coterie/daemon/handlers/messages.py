@@ -1,23 +1,22 @@
-"""Sending, reading, the log."""
+"""Sending: a message is understood, stored, put on its way, and reported on."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coterie import ids
 from coterie.addresses import Recipients, describe, resolve
+from coterie.daemon.handlers.history import find_message
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
 from coterie.daemon.handlers.peers import reach
 from coterie.daemon.presence import PERSON
 from coterie.daemon.waits import Wait, call_of
-from coterie.errors import Ambiguous, BadInput, CoterieError, NoMatch, Refused
+from coterie.errors import BadInput, CoterieError, NoMatch, Refused
 from coterie.frames import Letter, frame, heading, text_bytes
 from coterie.limits import (
     FAN_OUT_AGENT_MAX,
-    LOG_ROWS_MAX,
     MESSAGE_BYTES_MAX,
     MESSAGE_LIFE_MAX_S,
     MESSAGE_LIFE_MIN_S,
@@ -27,6 +26,7 @@ from coterie.limits import (
 )
 from coterie.peers import Peer, State
 from coterie.store import messages as stored
+from coterie.store.db import Row
 from coterie.store.messages import NewMessage
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _conclude(
     daemon: Daemon,
     request: _Send,
     fresh: list[NewMessage],
-    done: asyncio.Future[list[sqlite3.Row]],
+    done: asyncio.Future[list[Row]],
     answer: asyncio.Future[dict[str, Any]],
 ) -> None:
     try:
@@ -84,23 +84,21 @@ async def _finish(
     daemon: Daemon,
     request: _Send,
     fresh: list[NewMessage],
-    writing: asyncio.Future[list[sqlite3.Row]],
+    writing: asyncio.Future[list[Row]],
     settle_s: float,
 ) -> dict[str, Any]:
     await asyncio.wait([writing])
     before = _arrive(daemon, request, fresh, writing)
     answer = None
     if request.wait_s:
-        answer = await _wait(daemon, request)
+        answer = (await _answered_before(daemon, request) if before else None) or await _wait(daemon, request)
     else:
         for message in fresh:
             await daemon.post.settled(message.recipient, [message.id], settle_s)
     return {"messages": _report(daemon, request, before), **(answer or {})}
 
 
-def _arrive(
-    daemon: Daemon, request: _Send, fresh: list[NewMessage], writing: asyncio.Future[list[sqlite3.Row]]
-) -> list[sqlite3.Row]:
+def _arrive(daemon: Daemon, request: _Send, fresh: list[NewMessage], writing: asyncio.Future[list[Row]]) -> list[Row]:
     """Once the write is done: put what is new on its way. Returns what had been stored before."""
     try:
         before = writing.result()
@@ -161,28 +159,11 @@ def _check_size(body: str) -> None:
         )
 
 
-def _answered(daemon: Daemon, sender: Peer, reply_to: str | None) -> sqlite3.Row | None:
+def _answered(daemon: Daemon, sender: Peer, reply_to: str | None) -> Row | None:
     return find_message(daemon, sender, reply_to) if reply_to else None
 
 
-def find_message(daemon: Daemon, peer: Peer, message: str) -> sqlite3.Row:
-    """A message from or to `peer`, by its id or the beginning of it. Raises `NoMatch` or `Ambiguous`."""
-    wanted = message.strip().lower()
-    wanted = wanted if wanted.startswith("m_") else f"m_{wanted}"
-    exact = stored.find(daemon.store.reader, wanted)
-    if exact and peer.id in (exact["sender"], exact["recipient"]):
-        return exact
-    found = stored.find_by_prefix(daemon.store.reader, wanted, peer.id) if len(wanted) > 4 else []
-    if not found:
-        raise NoMatch(
-            f"no message {message[:40]!r} from or to {peer.name}", "check_messages with history lists the last ones"
-        )
-    if len(found) > 1:
-        raise Ambiguous(f"{message[:40]!r} begins several ids", ", ".join(row["id"] for row in found))
-    return found[0]
-
-
-def _recipients(daemon: Daemon, sender: Peer, to: str | None, about: sqlite3.Row | None) -> Recipients:
+def _recipients(daemon: Daemon, sender: Peer, to: str | None, about: Row | None) -> Recipients:
     if to:
         return resolve(to, daemon.presence.roster, sender)
     if about is None:
@@ -241,18 +222,36 @@ async def _wait(daemon: Daemon, request: _Send) -> dict[str, Any]:
         return {"no_wait": f"{recipient.name} waits for an answer from you in thread {other.thread}: not waiting"}
     answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     wait = Wait(request.sender.id, recipient.id, request.thread, call_of(request.id), answered)
-    daemon.post.begin_wait(wait)
+    daemon.post.waits.begin(wait)
     try:
         message = await asyncio.wait_for(asyncio.shield(answered), request.wait_s)
     except TimeoutError:
         return {"answer": None}
     finally:
-        daemon.post.end_wait(wait)
+        daemon.post.waits.end(wait)
+    return _answer(daemon, message, wait.call)
+
+
+async def _answered_before(daemon: Daemon, request: _Send) -> dict[str, Any] | None:
+    """The answer that came while the daemon was away from a send that is now sent again, if one did. Its text goes
+    into this result unless another carrier has it.
+    """
+    recipient, waiter = request.recipients[0].id, request.sender.id
+    row = stored.answer_to(daemon.store.reader, request.id, recipient, waiter)
+    if row is None:
+        return None
+    call = call_of(request.id)
+    if await daemon.post.give_to_wait(waiter, row["id"], call):
+        return _answer(daemon, row["id"], call)
+    return {"answered": heading(stored.letter(row))}
+
+
+def _answer(daemon: Daemon, message: str, call: str) -> dict[str, Any]:
     letter = daemon.post.letters([message])[0]
-    return {"answer": {"id": message, "call": wait.call, "frame": frame(letter), "text": letter.text}}
+    return {"answer": {"id": message, "call": call, "frame": frame(letter), "text": letter.text}}
 
 
-def _report(daemon: Daemon, request: _Send, before: list[sqlite3.Row]) -> list[dict[str, Any]]:
+def _report(daemon: Daemon, request: _Send, before: list[Row]) -> list[dict[str, Any]]:
     """What is known of each copy at this moment."""
     if before:
         rows = stored.copies(daemon.store.reader, request.id)
@@ -278,68 +277,3 @@ def _line(daemon: Daemon, message: str, recipient: str, state: str | None) -> di
         "carrier": entry.offer.carrier.value if entry and entry.offer else None,
         "reach": reach(daemon, peer) if peer else "none",
     }
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
-    """What was sent, newest last: an agent sees its own mail, a person everybody's."""
-    caller = daemon.presence.caller(connection)
-    me = daemon.presence.self_of(connection)
-    named = maybe_text(params, "peer")
-    about = me.id if not caller.human else None
-    if named and caller.human:
-        found = resolve(named, daemon.presence.roster, me)
-        about = found.peers[0].id
-    thread = maybe_text(params, "thread")
-    if thread:
-        thread = find_message(daemon, me, thread)["thread"] if not caller.human else _thread(daemon, thread)
-    limit = int(number(params, "limit", 20, 1, LOG_ROWS_MAX))
-    before = int(number(params, "before", 0, 0, 1 << 62)) or None
-    rows = stored.log(daemon.store.reader, peer=about, thread=thread, before=before, limit=limit)
-    names = {peer.id: peer.name for peer in daemon.presence.roster}
-    return {"messages": [public(row, names, me) for row in reversed(rows)]}
-
-
-def _thread(daemon: Daemon, message: str) -> str:
-    wanted = message if message.startswith("m_") else f"m_{message}"
-    row = daemon.store.reader.execute(
-        "SELECT thread FROM messages WHERE id >= ? AND id < ? LIMIT 1", (wanted, wanted + "~")
-    ).fetchone()
-    if row is None:
-        raise NoMatch(f"no message {message[:40]!r}", "coterie log lists the last ones")
-    return str(row["thread"])
-
-
-def public(row: sqlite3.Row, names: dict[str, str], me: Peer) -> dict[str, Any]:
-    """A message as the log shows it to `me`."""
-    return {
-        "seq": row["seq"],
-        "id": row["id"],
-        "thread": row["thread"],
-        "reply_to": row["reply_to"],
-        "from": row["sender_name"],
-        "from_id": row["sender"],
-        "from_kind": row["sender_kind"],
-        "to": names.get(row["recipient"], row["recipient"]),
-        "to_id": row["recipient"],
-        "mine": row["sender"] == me.id,
-        "state": row["state"],
-        "reason": row["reason"],
-        "carrier": row["carrier"],
-        "accepted_at": row["accepted_at"],
-        "changed_at": row["changed_at"],
-        "expires_at": row["expires_at"],
-        "text": row["text"],
-        "heading": heading(stored.letter(row)),
-    }
-
-
-async def read(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
-    """The text of one message, on request, whatever became of it. Being asked for, it may be shown again."""
-    me = daemon.presence.self_of(connection)
-    row, call = find_message(daemon, me, text(params, "message")), text(params, "call")
-    if row["recipient"] == me.id:
-        await daemon.post.asked_for(me.id, row["id"], call)
-    return {"id": row["id"], "call": call, "frame": frame(stored.letter(row)), "state": row["state"], "reason": row["reason"]}

@@ -1,0 +1,96 @@
+"""What was sent: the log, and the text of one message on request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coterie.addresses import resolve
+from coterie.daemon.handlers.params import Params, maybe_text, number, text
+from coterie.errors import Ambiguous, NoMatch
+from coterie.frames import frame, heading
+from coterie.limits import LOG_ROWS_MAX
+from coterie.peers import Peer
+from coterie.store import messages as stored
+from coterie.store.db import Row
+
+if TYPE_CHECKING:
+    from coterie.daemon.local import Connection
+    from coterie.daemon.main import Daemon
+
+PREFIX_MIN = 3
+"""Characters of a message id, after its m_, that may stand for it."""
+
+
+def find_message(daemon: Daemon, peer: Peer | None, message: str) -> Row:
+    """A message from or to `peer` (None: anybody's), by its id or the beginning of it. Raises `NoMatch` or
+    `Ambiguous`.
+    """
+    wanted = message.strip().lower()
+    wanted = wanted if wanted.startswith("m_") else f"m_{wanted}"
+    exact = stored.find(daemon.store.reader, wanted)
+    if exact and (peer is None or peer.id in (exact["sender"], exact["recipient"])):
+        return exact
+    found = (
+        stored.find_by_prefix(daemon.store.reader, wanted, peer.id if peer else None)
+        if len(wanted) >= PREFIX_MIN + 2
+        else []
+    )
+    if not found:
+        whose = f" from or to {peer.name}" if peer else ""
+        raise NoMatch(f"no message {message[:40]!r}{whose}", "check_messages with history lists the last ones")
+    if len(found) > 1:
+        raise Ambiguous(f"{message[:40]!r} begins several ids", ", ".join(row["id"] for row in found))
+    return found[0]
+
+
+def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """What was sent, newest last: an agent sees its own mail, a person everybody's."""
+    caller = daemon.presence.caller(connection)
+    me = daemon.presence.self_of(connection)
+    named = maybe_text(params, "peer")
+    about = me.id if not caller.human else None
+    if named and caller.human:
+        found = resolve(named, daemon.presence.roster, me)
+        about = found.peers[0].id
+    thread = maybe_text(params, "thread")
+    if thread:
+        thread = find_message(daemon, None if caller.human else me, thread)["thread"]
+    limit = int(number(params, "limit", 20, 1, LOG_ROWS_MAX))
+    before = int(number(params, "before", 0, 0, 1 << 62)) or None
+    rows = stored.log(daemon.store.reader, peer=about, thread=thread, before=before, limit=limit)
+    names = {peer.id: peer.name for peer in daemon.presence.roster}
+    return {"messages": [public(row, names, me) for row in reversed(rows)]}
+
+
+def public(row: Row, names: dict[str, str], me: Peer) -> dict[str, Any]:
+    """A message as the log shows it to `me`."""
+    return {
+        "seq": row["seq"],
+        "id": row["id"],
+        "thread": row["thread"],
+        "reply_to": row["reply_to"],
+        "from": row["sender_name"],
+        "from_id": row["sender"],
+        "from_kind": row["sender_kind"],
+        "to": names.get(row["recipient"], row["recipient"]),
+        "to_id": row["recipient"],
+        "mine": row["sender"] == me.id,
+        "state": row["state"],
+        "reason": row["reason"],
+        "carrier": row["carrier"],
+        "accepted_at": row["accepted_at"],
+        "changed_at": row["changed_at"],
+        "expires_at": row["expires_at"],
+        "text": row["text"],
+        "heading": heading(stored.letter(row)),
+    }
+
+
+async def read(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """The text of one message, on request, whatever became of it. Being asked for, it may be shown again."""
+    me = daemon.presence.self_of(connection)
+    row, call = find_message(daemon, me, text(params, "message")), text(params, "call")
+    if row["recipient"] == me.id:
+        await daemon.post.asked_for(me.id, row["id"], call)
+    shown = frame(stored.letter(row))
+    return {"id": row["id"], "call": call, "frame": shown, "state": row["state"], "reason": row["reason"]}
