@@ -84,6 +84,8 @@ INBOX_S = 2.0
 """How long a post to the inbox may take. A living client takes it in well under a millisecond."""
 INBOX_GAP_S = 0.3
 """Between two lines to one inbox. A burst of 80 lines lost 50 silently; batches, one line each, lose none."""
+INBOX_RETRIES_S = (1.0, 5.0, 30.0)
+"""After a post that failed, the next tries. An inbox that is still shut then waits for the next message or call."""
 INBOX_LINES_MAX = 20
 """Lines posted without a sign that the session read any. The client keeps 30 and drops the rest silently."""
 

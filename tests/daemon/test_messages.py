@@ -161,7 +161,7 @@ def test_an_agent_cannot_write_to_more_than_eight_at_once(daemon: Place) -> None
         event = {"event": "start", "kind": "claude", "session": f"s-{number}", "cwd": "/"}
         sender.call("session.event", event)
     with pytest.raises(Refused, match="9 peers"):
-        sender.call("messages.send", {"id": ids.new_message_id(), "to": "all", "text": "hear me"})
+        sender.call("messages.send", {"id": ids.new_message_id(), "to": "repo", "text": "hear me"})
 
 
 def test_a_message_sent_again_is_stored_once(daemon: Place) -> None:

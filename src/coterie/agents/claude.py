@@ -100,7 +100,7 @@ class Claude(AgentKind):
             "event": event,
             "kind": self.name,
             "session": told["session_id"],
-            "cwd": told.get("cwd") or "/",
+            "cwd": os.path.realpath(str(told.get("cwd") or "/")),
             "agent_pid": int(pid) if pid.isascii() and pid.isdigit() else 0,
             "room": HOOK_CHARS_MAX[self.name] if adds else 0,
             **fields,

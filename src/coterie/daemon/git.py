@@ -47,8 +47,7 @@ async def _ask_git(folder: str) -> str | None:
     try:
         out, _ = await asyncio.wait_for(git.communicate(), GIT_S)
     except TimeoutError:
-        git.kill()
-        await git.wait()
+        git.kill()  # Not waited for: on a dead mount even its end can take for ever.
         return None
     path = os.fsdecode(out).rstrip("\n")
-    return os.path.realpath(path) if git.returncode == 0 and path else ""
+    return path if git.returncode == 0 else ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from coterie import ids
 from coterie.daemon.local import Connection
 from coterie.frames import SEPARATOR, Letter, frame, in_bytes
-from coterie.limits import FRAME_BYTES_MAX, INBOX_GAP_S, INBOX_LINES_MAX
+from coterie.limits import FRAME_BYTES_MAX, INBOX_GAP_S, INBOX_LINES_MAX, INBOX_RETRIES_S
 from coterie.points import point
 
 WORDS_BYTES = 100
@@ -45,6 +45,14 @@ class _Line:
     """Lines written since the last sign that the session reads."""
     not_before: float = 0.0
     timer: asyncio.TimerHandle | None = None
+    failures: int = 0
+    retry: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Nothing more will be written."""
+        for timer in (self.timer, self.retry):
+            if timer:
+                timer.cancel()
 
 
 class Inboxes:
@@ -100,12 +108,23 @@ class Inboxes:
         line = self._lines.get(peer)
         return next((batch for batch in line.batches if batch.call == call), None) if line else None
 
-    def reported(self, peer: str, call: str) -> None:
-        """The adapter reported on a line, one way or the other."""
+    def reported(self, peer: str, call: str, failed: bool, again: Callable[[str], None]) -> None:
+        """The adapter reported on a line, one way or the other. After a failure `again` is called in a while."""
         line = self._lines.get(peer)
-        if line and line.under_way and line.under_way.call == call:
-            line.under_way = None
-            self._pump(peer)
+        if line is None or line.under_way is None or line.under_way.call != call:
+            return
+        line.under_way = None
+        line.failures = line.failures + 1 if failed else 0
+        if failed and line.retry is None and line.failures <= len(INBOX_RETRIES_S):
+            wait = INBOX_RETRIES_S[line.failures - 1]
+            line.retry = self._loop.call_later(wait, self._retry, peer, again)
+        self._pump(peer)
+
+    def _retry(self, peer: str, again: Callable[[str], None]) -> None:
+        line = self._lines.get(peer)
+        if line:
+            line.retry = None
+            again(peer)
 
     def sign_of_life(self, peer: str) -> None:
         """The session reads: what was posted before is no longer waiting in its client."""
@@ -116,8 +135,8 @@ class Inboxes:
     def forget(self, peer: str) -> None:
         """The session or its adapter is gone; what was not written is the caller's to offer again."""
         line = self._lines.pop(peer, None)
-        if line and line.timer:
-            line.timer.cancel()
+        if line:
+            line.cancel()
 
     def _pump(self, peer: str) -> None:
         line = self._lines.get(peer)

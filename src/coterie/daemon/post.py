@@ -159,7 +159,7 @@ class Post:
         changes: list[Change] = []
         for offer in box.open_offers(call):
             changes += box.written(offer.id) if failure is None else box.failed(offer.id, failure)
-        self.inboxes.reported(peer, call)
+        self.inboxes.reported(peer, call, failure is not None, self.push)
         await self.record(peer, changes)
 
     def adapter_came(self, peer: str, written: Iterable[str]) -> None:

@@ -94,7 +94,7 @@ class Presence:
         self._adopt(peer, claim, repo, displaced=displaced)
         connection.peer = peer
         connection.displaced = displaced
-        if not displaced:
+        if not displaced and connection.is_open():  # It may have gone while git was asked.
             self._carry(peer, connection)
         await self.save(peer)
         return peer, known
@@ -166,8 +166,8 @@ class Presence:
         peer.sessions.append(session)
 
     def came(self, peer: Peer) -> None:
-        """A process of `peer` is here."""
-        peer.state = after(peer.state, Event.CAME)
+        """A session of `peer` is here; only loaded, if no process of it is known whose end could be noticed."""
+        peer.state = after(peer.state, Event.CAME if anchor(peer) else Event.LOADED)
         holder = self.roster.claimant(peer.name, but=peer)
         if holder:  # It was away so long that its name went to another.
             self.roster.rename(peer, self.roster.free_name(peer.name))

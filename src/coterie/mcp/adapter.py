@@ -58,6 +58,7 @@ class Adapter(Host):
         """Whether there is somebody to register: before, it may be a health check."""
         self._displaced = False
         self._parent = os.getppid()
+        self._cwd = _cwd()
         self._written: deque[str] = deque(maxlen=WRITTEN_KEPT)
         self._running: dict[int | str, _Running] = {}
         self._wire = Wire(self, self._write)
@@ -190,7 +191,7 @@ class Adapter(Host):
             return None
         return {
             "kind": self._kind.name,
-            "cwd": os.getcwd(),
+            "cwd": self._cwd,
             "agent_pid": self._kind.agent_pid(self._environ, self._parent),
             "session": self._session,
             "one_shot": self._kind.one_shot(self._environ),
@@ -216,6 +217,14 @@ class Adapter(Host):
         else:
             self._written.append(call)
             self._link.call("offers.written", {"call": call}, _ignore)
+
+
+def _cwd() -> str:
+    """Where the session works; a folder that was removed since is still where it worked."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def _ignore(result: Json | None, error: CoterieError | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from coterie.addresses import resolve
@@ -26,7 +25,7 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
     """An adapter says whose session it serves. The pid is the kernel's word, the rest the adapter's."""
     claim = Claim(
         kind=text(params, "kind"),
-        cwd=os.path.realpath(text(params, "cwd")),
+        cwd=folder(text(params, "cwd")),
         adapter=processes.identify(connection.pid),
         agent=_agent(connection.pid, int(number(params, "agent_pid", 0, 0, 1 << 31))),
         session=maybe_text(params, "session"),
@@ -39,6 +38,13 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
     if not displaced and daemon.presence.adapters.get(peer.id) is connection:
         daemon.post.adapter_came(peer.id, written)
     return {"peer": card(daemon, peer, {}), "known": known}
+
+
+def folder(path: str) -> str:
+    """A working folder as the caller's kernel names it. It is not looked at here: it may lie on a mount that hangs."""
+    if not path.startswith("/"):
+        raise BadInput("cwd must be an absolute path")
+    return path
 
 
 def _agent(adapter: int, said: int) -> Process | None:
@@ -55,7 +61,7 @@ async def list_peers(daemon: Daemon, connection: Connection, params: Params) -> 
         raise BadInput(f"no scope {scope[:40]!r}", f"one of: {', '.join(SCOPES)}")
     caller = daemon.presence.caller(connection)
     me = caller.peer
-    cwd = os.path.realpath(maybe_text(params, "cwd") or (me.cwd if me else "/"))
+    cwd = folder(maybe_text(params, "cwd") or (me.cwd if me else "") or "/")
     repo = me.repo if me and me.cwd == cwd else ""
     everybody = flag(params, "everybody")
     here = [p for p in daemon.presence.roster if p is not me and (everybody or p.state in LISTED)]

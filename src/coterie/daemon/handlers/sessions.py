@@ -6,12 +6,12 @@ the hook may add at this event, 0 where it may add none.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from coterie import ids
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, maybe_text, number, text
+from coterie.daemon.handlers.peers import folder
 from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
 from coterie.frames import SEPARATOR, in_chars
@@ -52,7 +52,9 @@ async def event(daemon: Daemon, connection: Connection, params: Params) -> dict[
         return {"context": "", "peer": peer.id}
     await _evidence(daemon, peer, name, params)
     room = int(number(params, "room", 0, 0, CONTEXT_CHARS_MAX))
-    return {"context": await _context(daemon, peer, name, room) if room else "", "peer": peer.id}
+    context = await _context(daemon, peer, name, room) if room else ""
+    daemon.post.push(peer.id)  # What found no room here goes by the inbox, if that had been full and is no longer.
+    return {"context": context, "peer": peer.id}
 
 
 def _of_subagent(daemon: Daemon, peer: Peer, name: str, params: Params) -> dict[str, Any]:
@@ -102,7 +104,7 @@ async def _session_peer(daemon: Daemon, connection: Connection, params: Params) 
     agent = processes.identify(pid) if pid in processes.lineage(connection.pid)[1:] else None
     claim = Claim(
         kind=kind,
-        cwd=os.path.realpath(maybe_text(params, "cwd") or "/"),
+        cwd=folder(maybe_text(params, "cwd") or "/"),
         agent=agent,
         session=session,
         source=source if params.get("event") == "start" else "startup",
