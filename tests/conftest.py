@@ -24,6 +24,7 @@ settings.register_profile("ours", deadline=None, print_blob=True)
 settings.load_profile("ours")
 
 DAEMON = [sys.executable, "-P", "-m", "coterie.daemon"]
+RUN = "from coterie.daemon.main import main; raise SystemExit(main())"
 END_S = 20
 
 
@@ -44,11 +45,12 @@ class Place:
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.connections: list[client.Client] = []
 
-    def start(self, *arguments: str, environ: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start a daemon as a child, and return once it serves (or ended)."""
+    def start(self, *arguments: str, environ: dict[str, str] | None = None, patch: str = "") -> subprocess.Popen[bytes]:
+        """Start a daemon as a child, and return once it serves (or ended). `patch` is Python that it runs first."""
         ready, say_ready = os.pipe()
         os.set_inheritable(say_ready, True)
-        command = [*DAEMON, "--ready-fd", str(say_ready), *arguments]
+        program = [sys.executable, "-P", "-c", f"{patch}\n{RUN}"] if patch else DAEMON
+        command = [*program, "--ready-fd", str(say_ready), *arguments]
         daemon = subprocess.Popen(command, env=environ or self.environ, pass_fds=[say_ready], stderr=subprocess.PIPE)
         os.close(say_ready)
         with open(ready, "rb") as said:
@@ -93,11 +95,15 @@ class Place:
 
     def row(self, query: str, *values: Any) -> Any:
         """One row of the database, read beside the daemon."""
+        return next(iter(self.rows(query, *values)), None)
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Rows of the database, read beside the daemon."""
         import sqlite3
 
         connection = sqlite3.connect(f"file:{self.home.database}?mode=ro", uri=True)
         try:
-            return connection.execute(query, values).fetchone()
+            return connection.execute(query, values).fetchall()
         finally:
             connection.close()
 
@@ -149,6 +155,21 @@ def wait_for(condition: Callable[[], object], what: str, timeout: float = END_S)
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.002)
+
+
+def must_have(there: bool, what: str) -> None:
+    """Skip a test for which this machine lacks something; where tests count (CI), that is a failure."""
+    if there:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"needs {what}")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture
+def as_root() -> None:
+    """For what only root can set up."""
+    must_have(os.geteuid() == 0, "root")
 
 
 @pytest.fixture

@@ -58,7 +58,9 @@ def resolve(address: str, roster: Roster, sender: Peer | None) -> Recipients:
         return _group(text, roster, sender)
     name, at, device = text.partition("@")
     if at:
-        raise NoMatch(f"no paired device is called {device[:40]!r}", f"on this device: {_candidates(roster)}")
+        raise NoMatch(
+            f"no paired device is called {device[:40]!r}", f"on this device: {_candidates(_addressable(roster))}"
+        )
     return Recipients([_one(name, roster)], group=False)
 
 

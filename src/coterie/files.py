@@ -7,10 +7,11 @@ that disagree about the folder would each start a daemon and never meet.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
-from coterie.errors import Unsafe
+from coterie.errors import DiskFull, Unsafe
 from coterie.ids import fingerprint
 from coterie.limits import SOCKET_PATH_BYTES_MAX
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Home:
@@ -57,7 +60,7 @@ def home(environ: Mapping[str, str] = os.environ) -> Home:
 def make_folder(path: str) -> None:
     """Make a folder that is ours alone, or check the one that is there. Raises `Unsafe`, with the fix."""
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _make_above(os.path.dirname(path))
         os.mkdir(path, FOLDER_MODE)
     except FileExistsError:
         pass
@@ -66,9 +69,26 @@ def make_folder(path: str) -> None:
     check_folder(path)
 
 
+def _make_above(path: str) -> None:
+    """The folders above ours, which `os.makedirs` would leave to the umask: whoever may write there may swap ours."""
+    if os.path.isdir(path):
+        return
+    if not os.path.exists(os.path.dirname(path)):
+        _make_above(os.path.dirname(path))
+    try:
+        os.mkdir(path, FOLDER_MODE)
+    except FileExistsError:
+        if not os.path.isdir(path):  # Another starter may have made it just now.
+            raise
+
+
 def check_folder(path: str) -> None:
     """Raises `Unsafe`, with the fix, unless `path` is a real folder of ours that nobody else may enter."""
-    _check(path, os.lstat(path), stat.S_ISDIR, "folder", FOLDER_MODE)
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Unsafe(f"there is no folder {path}: {error.strerror}", "make it, or set COTERIE_HOME") from None
+    _check(path, found, stat.S_ISDIR, "folder", FOLDER_MODE)
 
 
 def check_file(path: str) -> bool:
@@ -98,6 +118,10 @@ def open_private(path: str, flags: int) -> int:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
     except PermissionError:
         raise Unsafe(f"{path} cannot be opened by you", f"chmod 600 {path}") from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise DiskFull(f"there is no room for {path}: {error.strerror}", "make room, and try again") from None
     try:
         _check(path, os.fstat(descriptor), stat.S_ISREG, "file", FILE_MODE)
     except Unsafe:

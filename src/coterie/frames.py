@@ -43,7 +43,7 @@ _SELECTOR = "\ufe0f"
 _KEYCAP = "\u20e3"
 _KEYS = frozenset("#*0123456789")
 # What may stand between an emoji and its joiner: a selector or a skin tone.
-_BETWEEN = frozenset({_SELECTOR, *map(chr, range(0x1F3FB, 0x1F400))})
+_BETWEEN = _SELECTOR + "".join(map(chr, range(0x1F3FB, 0x1F400)))
 # Emoji that Unicode does not count as symbols of the category So.
 _OTHER_EMOJI = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030\u303d")
 
@@ -56,36 +56,57 @@ def _visible(char: str) -> str:
     return char
 
 
+class _VisibleTable(dict[int, str]):
+    """What `_visible` makes of each character, for str.translate: a whole text in a pass of C code."""
+
+    KEPT_MAX = 8192
+    """Characters remembered. No language needs more, and a hostile text of all of Unicode must not fill the memory."""
+
+    def __missing__(self, code: int) -> str:
+        shown = _visible(chr(code))
+        if len(self) < self.KEPT_MAX:
+            self[code] = shown
+        return shown
+
+
+_TABLE = _VisibleTable()
+# What joins and dresses emoji is kept between emoji, and there alone.
+_EMOJI_GLUE = re.compile(f"[{_JOINER}{_SELECTOR}]")
+
+
 def _is_emoji(char: str) -> bool:
-    return char in _OTHER_EMOJI or (char != "" and char not in _BLANK and unicodedata.category(char) == "So")
+    return char in _OTHER_EMOJI or (unicodedata.category(char) == "So" and char not in _BLANK)
 
 
-def _is_dressed(text: str, index: int) -> bool:
-    """Whether the joiner or selector at `index` stands where emoji have one."""
-    before, after = text[max(0, index - 2) : index], text[index + 1 : index + 2]
+def _is_glue(text: str, index: int) -> bool:
+    """Whether the joiner or the selector at `index` belongs to an emoji."""
+    before, after = text[max(0, index - 3) : index], text[index + 1 : index + 2]
     if text[index] == _SELECTOR:
-        return _is_emoji(before[-1:]) or (after == _KEYCAP and before[-1:] in _KEYS)
-    base = before[:-1] if before[-1:] in _BETWEEN else before[-1:]
-    return _is_emoji(base) and _is_emoji(after)
+        return bool(before) and (_is_emoji(before[-1]) or (before[-1] in _KEYS and after == _KEYCAP))
+    base = before.rstrip(_BETWEEN)
+    return bool(base) and bool(after) and _is_emoji(base[-1]) and _is_emoji(after)
 
 
 def _keep_emoji(text: str) -> str:
     """`text` with everything hidden made visible, but for what joins and dresses emoji."""
-    return "".join(
-        char if char in (_JOINER, _SELECTOR) and _is_dressed(text, index) else _visible(char)
-        for index, char in enumerate(text)
-    )
+    out: list[str] = []
+    start = 0
+    for found in _EMOJI_GLUE.finditer(text):
+        index = found.start()
+        out.append(text[start:index].translate(_TABLE))
+        out.append(text[index] if _is_glue(text, index) else _visible(text[index]))
+        start = index + 1
+    out.append(text[start:].translate(_TABLE))
+    return "".join(out)
 
 
 def neutralise(text: str) -> str:
-    """`text` with nothing left that acts: controls, direction marks and blanks spelled out, wrappers defused.
+    r"""`text` with nothing left that acts: controls, direction marks and blanks spelled out, wrappers defused.
 
-    Ordinary text comes out as it went in, apart from line ends, which become ``\\n``.
+    Ordinary text comes out as it went in, apart from line ends, which become ``\n``.
     """
     text = _LINE_ENDS.sub("\n", text)
-    if not text.isascii() or not text.isprintable():
-        text = _keep_emoji(text)
-    return _WRAPPERS.sub("‹", text)
+    return _WRAPPERS.sub("‹", _keep_emoji(text))
 
 
 def one_line(text: str, chars: int) -> str:

@@ -16,7 +16,9 @@ PEER_CHARS = 8
 MESSAGE_CHARS = 12
 
 _MESSAGE = re.compile(rf"m_[{ALPHABET}]{{{MESSAGE_CHARS}}}(\.[1-9][0-9]{{0,3}})?")
-_MENTIONED = re.compile(rf"\bm_[{ALPHABET}]{{{MESSAGE_CHARS}}}(?:\.[1-9][0-9]{{0,3}})?\b")
+_FRAMED = re.compile(
+    rf"^\[coterie message (m_[{ALPHABET}]{{{MESSAGE_CHARS}}}(?:\.[1-9][0-9]{{0,3}})?) from ", re.MULTILINE
+)
 
 
 def _random(chars: int) -> str:
@@ -43,9 +45,12 @@ def is_message_id(text: object) -> bool:
     return isinstance(text, str) and _MESSAGE.fullmatch(text) is not None
 
 
-def message_ids_in(text: str) -> set[str]:
-    """Every message id that stands in `text`."""
-    return set(_MENTIONED.findall(text))
+def framed_ids_in(text: str) -> list[str]:
+    """The ids of the messages whose frames stand in `text`. A frame that a peer wrote into its own text is quoted, so
+    it does not begin its line and does not count.
+    """
+    found: list[str] = _FRAMED.findall(text)
+    return found
 
 
 def copy_id(send_id: str, number: int) -> str:

@@ -50,7 +50,8 @@ _decode = json.JSONDecoder(object_pairs_hook=_no_twice, parse_float=_finite, par
 
 
 def _depth(value: Any) -> int:
-    depth, level = -1, [[value]]
+    depth = -1
+    level: list[Any] = [[value]]
     while level:
         depth += 1
         children = [child for parent in level for child in (parent.values() if isinstance(parent, dict) else parent)]

@@ -99,6 +99,8 @@ ID_PREFIX_MIN = 4
 """Characters of an id that may stand for it. Fewer are typing errors more often than addresses."""
 AWAY_KEPT_S = 30 * DAY_S
 """A peer away for so long, with no mail waiting, has ended: its name becomes free."""
+ENDED_KEPT_S = 7 * DAY_S
+"""A peer that has ended is known so long, so that a send to it can say so instead of "nobody is called so"."""
 GIT_S = 2.0
 """How long git may take to name a repository. It takes 2 ms; a dead network mount takes for ever."""
 SUBAGENT_CALLS_MAX = 256

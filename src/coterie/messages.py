@@ -182,9 +182,7 @@ class Mailbox:
 
     # --- what goes out ----------------------------------------------------------------------------------------
 
-    def offer(
-        self, message: str, carrier: Carrier, call: str, written: bool, boundary: bool = False
-    ) -> list[Change]:
+    def offer(self, message: str, carrier: Carrier, call: str, written: bool, boundary: bool = False) -> list[Change]:
         """Open an offer. Raises `Defect` if one is open: two carriers must never have the same text.
 
         `boundary`: the text goes out between two steps (with a prompt, at a stop), so that any later event is
@@ -209,9 +207,7 @@ class Mailbox:
         again = [offer.message for offer in self.open_offers(call)]
         return again or (self.waiting() if main else [])
 
-    def take(
-        self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False
-    ) -> list[Change]:
+    def take(self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False) -> list[Change]:
         """Offer the messages `full`, out of the candidates, in the text named `call`."""
         fresh = [message for message in full if self.entries[message].offer is None]
         return [c for m in fresh for c in self.offer(m, carrier, call, written=True, boundary=boundary)]

@@ -61,6 +61,15 @@ def test_a_prompt_without_the_id_is_none(pair: tuple[Place, Agent, Agent]) -> No
     assert daemon.state(message) == "offered"
 
 
+def test_an_id_that_a_peer_or_a_person_mentions_is_none(pair: tuple[Place, Agent, Agent]) -> None:
+    daemon, api, web = pair
+    message = message_from(api, "web", "by inbox")
+    web.wait_inbox(message)
+    daemon.wait_state(message, "offered")
+    web.hook("UserPromptSubmit", prompt=f"what about {message}?\n| [coterie message {message} from a forger")
+    assert daemon.state(message) == "offered"
+
+
 def test_two_carriers_race_and_one_has_the_text(pair: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = pair
     messages = [message_from(api, "web", f"race {n}") for n in range(5)]
@@ -247,13 +256,13 @@ def test_an_answer_to_a_message_that_was_shown_acknowledges_it(pair: tuple[Place
 def test_books_survive_the_daemon(pair: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = pair
     message = message_from(api, "web", "across a crash")
-    web.wait_inbox(message)
+    _, line = web.wait_inbox(message)
     daemon.wait_state(message, "offered")
     daemon.kill()
     text = web.tool("check_messages")  # The adapter starts the next daemon.
     assert not whole(text, message)
     assert f"- {message} from" in text
-    web.hook("UserPromptSubmit", prompt=f"about {message}")
+    web.hook("UserPromptSubmit", prompt=line)
     assert daemon.state(message) == "shown"
 
 

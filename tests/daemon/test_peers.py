@@ -117,6 +117,18 @@ def test_the_same_session_alive_twice_the_newest_gets_the_mail_and_the_older_is_
     assert not older.inbox
 
 
+def test_when_the_newer_of_two_ends_the_older_has_the_session_again(daemon: Place) -> None:
+    api, older = daemon.named("api"), daemon.named("web")
+    newer = daemon.agent("session-web")
+    newer.tool("list_peers")
+    assert "this session was resumed" in older.tool("list_peers")
+    newer.kill()
+    wait_for(lambda: cards(daemon)["web"]["pid"] == older.pids["pid"], "the older has it")
+    api.tool("send_message", to="web", message="for whoever is left")
+    older.wait_inbox("for whoever is left")
+    assert "this session was resumed" not in older.tool("list_peers")
+
+
 def test_codex_threads_of_one_process_are_peers_of_their_own(daemon: Place) -> None:
     codex = daemon.agent(client="codex-mcp-client", inbox=False)
     assert daemon.row("SELECT count(*) FROM peers")[0] == 0  # No thread owns it yet.

@@ -12,6 +12,7 @@ import os
 import socket
 
 from coterie.agents.kind import AgentKind, Inbox
+from coterie.ids import framed_ids_in
 from coterie.jsonline import encode
 from coterie.limits import HOOK_CHARS_MAX, INBOX_S
 
@@ -35,6 +36,8 @@ EVENTS = {
     "Stop": "stop",
     "SessionEnd": "end",
 }
+MENTIONED_MAX = 500
+"""Messages in one prompt; a full inbox line holds a few dozen."""
 WITH_CONTEXT = frozenset({"SessionStart", "UserPromptSubmit", "PostToolUse"})
 """Events whose hook may add context; a Stop may too, by keeping the session going."""
 
@@ -95,7 +98,7 @@ class Claude(AgentKind):
         pid = environ.get(PID, "")
         # A Stop that was kept going once is not kept going again: two agents could hold each other for ever.
         adds = name in WITH_CONTEXT or (name == "Stop" and not told.get("stop_hook_active"))
-        fields = {key: told[key] for key in ("prompt", "tool_use_id", "agent_id", "source") if told.get(key)}
+        fields = {key: told[key] for key in ("tool_use_id", "agent_id", "source") if told.get(key)}
         return {
             "event": event,
             "kind": self.name,
@@ -103,6 +106,8 @@ class Claude(AgentKind):
             "cwd": os.path.realpath(str(told.get("cwd") or "/")),
             "agent_pid": int(pid) if pid.isascii() and pid.isdigit() else 0,
             "room": HOOK_CHARS_MAX[self.name] if adds else 0,
+            # Of the prompt only the ids of the messages in it leave this process.
+            "mentioned": framed_ids_in(str(told.get("prompt") or ""))[:MENTIONED_MAX],
             **fields,
         }
 

@@ -14,11 +14,11 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from coterie.errors import BadInput, BadLine, CoterieError, Defect, Refused, UnknownMethod, Unsafe
+from coterie.errors import BadInput, BadLine, CoterieError, Defect, Refused, Unavailable, UnknownMethod, Unsafe
 from coterie.files import Home, check_socket, make_folder
 from coterie.jsonline import LineReader, decode, encode
 from coterie.limits import BACKLOG, HELLO_S, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX
-from coterie.peers import Peer
+from coterie.peers import Claim, Peer
 from coterie.points import point
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,14 @@ def credentials(connection: socket.socket) -> tuple[int, int]:
 
 
 class Connection(asyncio.Protocol):
-    """One client. `peer`, `inbox` and `displaced` are set by registration, `kind` and `protocol` by hello."""
+    """One client. `peer`, `claim`, `inbox` and `displaced` are set by registration, `kind` and `protocol` by hello."""
 
     def __init__(self, server: LocalServer) -> None:
         self.pid = 0
         self.kind = ""
         self.protocol = 0
         self.peer: Peer | None = None
+        self.claim: Claim | None = None
         self.inbox = False
         self.displaced = False
         self._server = server
@@ -64,6 +65,9 @@ class Connection(asyncio.Protocol):
         """Check who it is; another user's process is told so and let go."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._server.leaving:
+            transport.close()  # Accepted a moment before. Unanswered, it finds the next daemon.
+            return
         self.pid, uid = credentials(transport.get_extra_info("socket"))
         self._server.connections.add(self)
         if uid != os.getuid():
@@ -104,6 +108,11 @@ class Connection(asyncio.Protocol):
         if self._transport:
             self._transport.close()
 
+    def pause(self) -> None:
+        """Read no more; what was read is still answered."""
+        if self._transport and self.is_open():
+            self._transport.pause_reading()
+
     def is_open(self) -> bool:
         """Whether the client is still there, as far as we know."""
         return self._transport is not None and not self._transport.is_closing()
@@ -138,7 +147,8 @@ class Connection(asyncio.Protocol):
 
     def _finished(self, request_id: int | str | None, done: asyncio.Future[Any]) -> None:
         self._in_flight -= 1
-        if self._paused and self._in_flight <= RESUME_BELOW and self.is_open() and self._transport:
+        readable = self.is_open() and not self._server.leaving
+        if self._paused and self._in_flight <= RESUME_BELOW and readable and self._transport:
             self._paused = False
             self._transport.resume_reading()
         error = None if done.cancelled() else done.exception()
@@ -151,6 +161,8 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request_id: int | str | None, result: Any = None, error: CoterieError | None = None) -> None:
         point("before-answer")
+        if self._server.leaving and isinstance(error, (Unavailable, Defect)):
+            return  # It failed because we leave. Cut off instead, the client asks the next daemon, which can do it.
         if error is not None:
             self._send({"jsonrpc": "2.0", "id": request_id, "error": error.to_wire()})
         else:
@@ -187,6 +199,8 @@ class LocalServer:
 
     def __init__(self, place: Home, methods: dict[str, Handler], on_lost: Callable[[Connection], None]) -> None:
         self.connections: set[Connection] = set()
+        self.leaving = False
+        """Set for good when it stops listening: from then on nothing new is taken."""
         self.on_lost = on_lost
         self._place = place
         self._methods = methods
@@ -219,7 +233,12 @@ class LocalServer:
         self._server = await loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
 
     def stop_listening(self) -> None:
-        """Take no new connection; a client that comes now finds nobody and starts the next daemon."""
+        """Take nothing new. A client that comes now finds nobody and starts the next daemon; one whose request was
+        not read yet is cut off before it is, and asks the next daemon.
+        """
+        self.leaving = True
+        for connection in self.connections:
+            connection.pause()
         if self._server is None:
             return
         self._server.close()

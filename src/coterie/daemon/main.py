@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from logging.handlers import RotatingFileHandler
+from typing import Any
 
 from coterie import points
 from coterie.daemon import lock
@@ -20,8 +21,8 @@ from coterie.daemon.local import Connection, LocalServer
 from coterie.daemon.post import Post
 from coterie.daemon.presence import Presence
 from coterie.daemon.upkeep import Expiry, Upkeep
-from coterie.errors import CoterieError, Defect, Unavailable
-from coterie.files import Home, home, make_folder, open_private
+from coterie.errors import CoterieError, Defect, DiskFull, Unavailable
+from coterie.files import NO_ROOM, Home, home, make_folder, open_private
 from coterie.jsonline import encode
 from coterie.limits import DRAIN_S, IDLE_EXIT_S, LOG_BYTES_MAX
 from coterie.peers import Peer
@@ -33,6 +34,21 @@ DESCRIPTORS_WANTED = 65_536
 """A session takes two descriptors (its connection, its process); the usual soft limit of 1,024 ends at 500."""
 
 
+class Starter:
+    """Whoever started this daemon, and waits for one line: that it serves, or why it cannot."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Say the one line. Whether anybody still listens makes no difference to those who come later."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.write(descriptor, encode(message))
+            os.close(descriptor)
+
+
 class Daemon:
     """Everything that serves one home."""
 
@@ -41,7 +57,9 @@ class Daemon:
         self.clock = time.time
         self.started_at = self.clock()
         self.store = Store.open(place, self.started_at)
-        self.presence = Presence(self.store, self.clock, self._session_ended, self._carried)
+        self.presence = Presence(
+            self.store, self.clock, self._session_ended, self._carried, lambda: list(self.server.connections)
+        )
         self.post = Post(self.store, self.clock, self.presence.adapters.get)
         self.expiry = Expiry(self.store, self.post, self.clock)
         self.upkeep = Upkeep(self.store, self.presence, self.clock)
@@ -50,13 +68,11 @@ class Daemon:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._leaving = asyncio.Event()
 
-    async def serve(self, say_ready: int | None) -> None:
+    async def serve(self, starter: Starter) -> None:
         """Serve until told to leave, or idle for long."""
         self.presence.load()
         await self.server.listen()
-        if say_ready is not None:
-            os.write(say_ready, b'{"ok":true}\n')
-            os.close(say_ready)
+        starter.tell({"ok": True})
         log.info("serving %s, pid %d", self.place.folder, os.getpid())
         self.expiry.start()
         self.upkeep.start()
@@ -144,41 +160,47 @@ def _prepare(place: Home, crash_at: list[str]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run(place: Home, idle_exit_s: float, say_ready: int | None) -> None:
+async def _run(place: Home, idle_exit_s: float, starter: Starter) -> None:
     daemon = Daemon(place, idle_exit_s)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.leave)
-    await daemon.serve(say_ready)
+    await daemon.serve(starter)
 
 
 def main() -> int:
     """Run the daemon. Exits 0 after serving, and 3 if it cannot serve, having said why."""
     arguments = _arguments()
     place = home()
+    starter = Starter(arguments.ready_fd)
     held = None
     try:
         _prepare(place, arguments.crash_at)
         held = lock.take(place, arguments.lock_fd)
-        asyncio.run(_run(place, arguments.idle_exit, arguments.ready_fd))
+        asyncio.run(_run(place, arguments.idle_exit, starter))
     except Unavailable as error:
-        return _cannot(error, arguments.ready_fd, status=0)  # Another one serves: that is what was wanted.
+        return _cannot(error, starter, status=0)  # Another one serves: that is what was wanted.
     except CoterieError as error:
-        return _cannot(error, arguments.ready_fd, status=3)
-    except Exception:
+        return _cannot(error, starter, status=3)
+    except Exception as error:
         log.exception("the daemon cannot go on")
-        defect = Defect("the daemon could not start", f"see {place.log}")
-        return _cannot(defect, arguments.ready_fd, status=3)
+        return _cannot(_blame(error, place), starter, status=3)
     finally:
         if held is not None:
             os.close(held)
     return 0
 
 
-def _cannot(error: CoterieError, say_ready: int | None, status: int) -> int:
+def _blame(error: Exception, place: Home) -> CoterieError:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return DiskFull(f"there is no room in {place.folder}: {error.strerror}", "make room, and try again")
+    return Defect("the daemon could not start", f"see {place.log}")
+
+
+def _cannot(error: CoterieError, starter: Starter, status: int) -> int:
+    """Say why to everybody who may listen: the starter, the log, the terminal. Any of them may be gone, or full."""
+    starter.tell({"error": error.to_wire()})
     log.error("%s", error)
-    sys.stderr.write(f"coterie daemon: {error}\n")
-    if say_ready is not None:
-        with contextlib.suppress(OSError):  # Once it served, nobody listens there any more.
-            os.write(say_ready, encode({"error": error.to_wire()}))
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"coterie daemon: {error}\n")
     return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from coterie import ids
@@ -12,7 +12,7 @@ from coterie.daemon import callers, processes
 from coterie.daemon.git import Repositories
 from coterie.daemon.local import Connection
 from coterie.errors import BadInput, Refused
-from coterie.limits import AWAY_KEPT_S
+from coterie.limits import ENDED_KEPT_S
 from coterie.peers import (
     Claim,
     Event,
@@ -44,6 +44,7 @@ class Presence:
         clock: Callable[[], float],
         on_end: Callable[[Peer], None],
         on_carried: Callable[[Peer], None],
+        connections: Callable[[], Iterable[Connection]],
     ) -> None:
         self.roster = Roster()
         self.adapters: dict[str, Connection] = {}
@@ -53,12 +54,13 @@ class Presence:
         self._clock = clock
         self._on_end = on_end
         self._on_carried = on_carried
+        self.connections = connections
         self._watch = processes.Watch(self._process_ended)
 
     def load(self) -> None:
         """Take up where the last daemon left: whoever lived then and is gone now has gone meanwhile."""
         now = self._clock()
-        for peer in stored.load(self._store.reader, now - AWAY_KEPT_S):
+        for peer in stored.load(self._store.reader, now - ENDED_KEPT_S):
             self.roster.add(peer)
         for peer in list(self.roster):
             process = anchor(peer)
@@ -94,6 +96,7 @@ class Presence:
         self._adopt(peer, claim, repo, displaced=displaced)
         connection.peer = peer
         connection.displaced = displaced
+        connection.claim = claim
         if not displaced and connection.is_open():  # It may have gone while git was asked.
             self._carry(peer, connection)
         await self.save(peer)
@@ -196,9 +199,28 @@ class Presence:
     def _gone(self, peer: Peer) -> None:
         peer.state = after(peer.state, gone(peer))
         peer.connected = False
-        self.adapters.pop(peer.id, None)
+        newest = self.adapters.pop(peer.id, None)
         self._on_end(peer)
+        if self._restore_older(peer, newest):
+            return
         self.save(peer).add_done_callback(_log_failure)
+
+    def _restore_older(self, peer: Peer, newest: Connection | None) -> bool:
+        """The session was alive twice and the newer process is gone: the older one has it again."""
+        for connection in self.connections():
+            claim = connection.claim
+            if connection.peer is not peer or connection is newest or claim is None or not connection.is_open():
+                continue
+            if not (claim.adapter and processes.is_alive(claim.adapter)):
+                continue
+            self._adopt(peer, claim, peer.repo, displaced=False)
+            connection.displaced = False
+            connection.notify("restored", {})
+            self._carry(peer, connection)
+            self.save(peer).add_done_callback(_log_failure)
+            self._on_carried(peer)
+            return True
+        return False
 
     def _unwatch(self, process: Process) -> None:
         if not any(anchor(peer) == process for peer in self.roster):

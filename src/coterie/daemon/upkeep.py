@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from coterie.daemon.post import Post
 from coterie.daemon.presence import PERSON, Presence
-from coterie.limits import ACKNOWLEDGED_KEPT_S, AWAY_KEPT_S, HISTORY_BYTES_MAX, UPKEEP_S
+from coterie.limits import ACKNOWLEDGED_KEPT_S, AWAY_KEPT_S, ENDED_KEPT_S, HISTORY_BYTES_MAX, UPKEEP_S
 from coterie.messages import State as MessageState
 from coterie.peers import Event, State, after
 from coterie.store import messages as stored
+from coterie.store import peers
 from coterie.store.db import Store
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ class Upkeep:
             if peer.kind != PERSON and peer.state is State.AWAY and peer.seen < now - AWAY_KEPT_S:
                 peer.state = after(peer.state, Event.FINISHED)
                 self._presence.save(peer).add_done_callback(_report)
+            elif peer.state is State.ENDED and peer.seen < now - ENDED_KEPT_S:
+                self._presence.roster.remove(peer)
+        forgetting = self._store.write(lambda connection: peers.forget_ended(connection, now - ENDED_KEPT_S))
+        forgetting.add_done_callback(_report)
         self._timer = asyncio.get_running_loop().call_later(UPKEEP_S, self.start)
 
     def close(self) -> None:
@@ -95,4 +100,4 @@ def _report(done: asyncio.Future[int] | asyncio.Future[None]) -> None:
     if not done.cancelled() and done.exception():
         log.error("upkeep failed", exc_info=done.exception())
     elif not done.cancelled() and done.result():
-        log.info("%s old messages removed", done.result())
+        log.info("%s old rows removed", done.result())

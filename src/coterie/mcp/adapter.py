@@ -203,8 +203,8 @@ class Adapter(Host):
     def _notified(self, method: str, params: Json) -> None:
         if method == "push":
             self._post(params["call"], params["text"])
-        elif method == "displaced":
-            self._displaced = True
+        elif method in ("displaced", "restored"):
+            self._displaced = method == "displaced"
 
     def _post(self, call: str, text: str) -> None:
         """Write a line to the inbox, and say truthfully whether it is there."""

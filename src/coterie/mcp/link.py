@@ -46,13 +46,13 @@ class Link:
         self._on_notification = on_notification
         self._registration = registration
         """What to register with, once there is a connection; None while there is nobody to register."""
-        self.on_registered: Callable[[Json], None] = lambda result: None
         self._client: client.Client | None = None
         self._outcome: client.Client | CoterieError | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         self._connecting = False
         self._registered = False
         self._registering = False
+        self._sent_registration: Json | None = None
         self._wanted = False
         self._not_before = 0.0
         self._pause = RETRY_FIRST_S
@@ -148,6 +148,7 @@ class Link:
             return
         self._registering = True
         self._last_id += 1
+        self._sent_registration = registration
         self._calls[self._last_id] = _Call("peers.register", registration, self._register_done, CALL_S)
         self._send(self._last_id)
 
@@ -157,9 +158,11 @@ class Link:
             self._fail_all(error or Unavailable("the daemon did not register this session"))
             self._lost()
             return
-        self._registered = True
         self._pause = RETRY_FIRST_S
-        self.on_registered(result)
+        if self._registration() != self._sent_registration:  # The session changed while it was being registered.
+            self._register()
+            return
+        self._registered = True
         for number in list(self._calls):
             self._send(number)
 

@@ -70,6 +70,15 @@ def translate(error: sqlite3.Error) -> StoreFailed:
     return StoreFailed(f"the database refused ({name}): nothing was stored", "coterie status says where it lies")
 
 
+def _unusable(error: sqlite3.DatabaseError, place: Home) -> StoreFailed:
+    failed = translate(error)
+    if isinstance(failed, DiskFull):
+        return failed
+    path = place.database
+    copies = f"a copy made before the last upgrade may lie in {place.backups}"
+    return StoreFailed(f"{path} cannot be used: {error}", f"to begin anew: mv {path} {path}.damaged; {copies}")
+
+
 class Store:
     """The open database."""
 
@@ -96,10 +105,7 @@ class Store:
             migrations.migrate(writer, place, now)
             reader = connect(place.database, read_only=True)
         except sqlite3.DatabaseError as error:
-            raise StoreFailed(
-                f"{place.database} cannot be used: {error}",
-                f"a copy made before the last upgrade may lie in {place.backups}",
-            ) from error
+            raise _unusable(error, place) from error
         return cls(writer, reader)
 
     def write(self, job: Job[Result]) -> asyncio.Future[Result]:

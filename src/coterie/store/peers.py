@@ -27,6 +27,7 @@ ON CONFLICT (kind, session) DO UPDATE SET peer = excluded.peer WHERE peer <> exc
 
 _LOAD = "SELECT * FROM peers WHERE state <> 'ended' OR seen > ?"
 _LOAD_SESSIONS = "SELECT session, peer FROM sessions ORDER BY seq"
+_FORGET_ENDED = "DELETE FROM peers WHERE state = 'ended' AND seen < ?"
 _UNREAD_COUNTS = """
 SELECT recipient, count(*) FROM messages WHERE state IN ('queued', 'offered') GROUP BY recipient
 """
@@ -96,3 +97,8 @@ def _process(pid: int | None, start: str | None) -> Process | None:
 def unread_counts(connection: sqlite3.Connection) -> dict[str, int]:
     """How many messages wait for each peer that has any."""
     return dict(connection.execute(_UNREAD_COUNTS).fetchall())
+
+
+def forget_ended(connection: sqlite3.Connection, before: float) -> int:
+    """Remove peers that ended before `before`; their messages stay. Returns how many went."""
+    return connection.execute(_FORGET_ENDED, (before,)).rowcount

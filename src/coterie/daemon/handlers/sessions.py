@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from coterie import ids
 from coterie.daemon import processes
-from coterie.daemon.handlers.params import Params, maybe_text, number, text
+from coterie.daemon.handlers.params import Params, maybe_text, number, text, texts
 from coterie.daemon.handlers.peers import folder
 from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
@@ -70,8 +70,7 @@ async def _evidence(daemon: Daemon, peer: Peer, name: str, params: Params) -> No
     if signal is None:
         return
     box = daemon.post.box(peer.id)
-    mentioned = ids.message_ids_in(maybe_text(params, "prompt") or "") if signal is Signal.PROMPT else set()
-    changes = box.signal(signal, mentioned)
+    changes = box.signal(signal, texts(params, "mentioned"))
     if signal in (Signal.PROMPT, Signal.STOP):
         daemon.post.inboxes.sign_of_life(peer.id)
     await daemon.post.record(peer.id, changes)
