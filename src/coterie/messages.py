@@ -219,22 +219,26 @@ class Mailbox:
         everything: bool,
         carrier: Carrier | None = None,
         no_room: Collection[str] = (),
+        beside: Collection[str] = (),
     ) -> list[str]:
         """The messages that the text named `call` only names: another carrier has them, or there was `no_room`.
+        What stands `beside` it, in a text that goes out together with it, need not be named.
 
         A heading is shown once beside an open offer, and not by the `carrier` that has the text already; `everything`
         repeats it all the same. A sub-agent is shown nothing but headings, and what it is shown does not count.
         """
-        named = [entry for entry in self.entries.values() if self._is_named(entry, call, main, no_room)]
+        here = {call, *beside}
+        named = [
+            entry
+            for entry in self.entries.values()
+            if (entry.offer.call not in here if entry.offer else not main or entry.id in no_room)
+        ]
         if not everything:
             named = [e for e in named if not e.headed and (e.offer is None or e.offer.carrier is not carrier)]
         if main:
             for entry in named:
                 entry.headed = True
         return [entry.id for entry in named]
-
-    def _is_named(self, entry: Entry, call: str, main: bool, no_room: Collection[str]) -> bool:
-        return entry.offer.call != call if entry.offer else not main or entry.id in no_room
 
     def written(self, offer_id: str) -> list[Change]:
         """A carrier reports that it wrote the text. A report about an offer that is over changes nothing."""

@@ -88,6 +88,7 @@ def test_a_waiting_send_gets_the_answer_in_its_result(daemon: Place) -> None:
     answer = sent_id(web.tool("send_message", reply_to=question, message="yes"))
     result = api.answer_to(call)["result"]["content"][0]["text"]
     assert frames_of(result, answer) == 1
+    assert f"- {answer} from" not in result  # Nor its heading beside its text.
     assert daemon.state(question) == "acknowledged"
     assert daemon.state(answer) == "offered"
     assert not [line for line in api.inbox if answer in line[1]]  # Not by the inbox too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,7 @@ def bundle(
     budget: int = FRAME_BYTES_MAX,
     measure: Callable[[str], int] = in_bytes,
     boundary: bool = False,
+    beside: Collection[str] = (),
 ) -> tuple[Bundle, list[Change]]:
     """What goes into the text named `call`, and the offers that it opens, which the caller must record first."""
     box = daemon.post.box(peer.id)
@@ -86,7 +87,7 @@ def bundle(
     changes = box.take(carrier, call, [letter.id for letter in taken], boundary)
     # A tool result is followed by the next, which has room; a hook may be the only carrier there is for long.
     no_room = {letter.id for letter in rest} if carrier is Carrier.HOOK else set()
-    named = daemon.post.letters(box.headings(call, main, everything, carrier, no_room))
+    named = daemon.post.letters(box.headings(call, main, everything, carrier, no_room, beside))
     recalled = []
     if main and peer.recall_due:
         recalled = daemon.post.letters(stored.unanswered(daemon.store.reader, peer.id, HEADINGS_MAX))

@@ -165,7 +165,8 @@ class Adapter(Host):
 
     def _take_mail(self, running: _Running) -> None:
         check = running.tool.name == "check_messages" and not running.text
-        params = {"call": running.call, "check": check, "tool_use_id": running.tool_use_id}
+        beside = running.carried[1:]
+        params = {"call": running.call, "check": check, "tool_use_id": running.tool_use_id, "beside": beside}
         self._link.call("mail.take", params, lambda mail, error: self._finish(running, check, mail, error))
 
     def _finish(self, running: _Running, check: bool, mail: Json | None, error: CoterieError | None) -> None:

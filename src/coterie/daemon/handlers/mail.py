@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie.daemon.handlers.params import Params, flag, maybe_text, text
+from coterie.daemon.handlers.params import Params, flag, maybe_text, text, texts
 from coterie.daemon.letterbox import Bundle, bundle
 from coterie.messages import Carrier
 from coterie.store import messages as stored
@@ -21,7 +21,8 @@ BAD_ENDS = ("expired", "refused", "dead")
 async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """Mail for the text named `call`: frames for what no other carrier has, headings for the rest, and receipts.
 
-    `check`: the peer asked for its mail, so headings shown before are repeated and all receipts given.
+    `check`: the peer asked for its mail, so headings shown before are repeated and all receipts given. `beside`: the
+    calls whose texts go out in the same result.
     """
     peer = daemon.presence.self_of(connection)
     call, check = text(params, "call"), flag(params, "check")
@@ -31,7 +32,7 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     changes = box.checked(call) if check and main else []
     if main:
         daemon.post.session_reads(peer.id)
-    found, opened = bundle(daemon, peer, carrier, call, main=main, everything=check)
+    found, opened = bundle(daemon, peer, carrier, call, main=main, everything=check, beside=texts(params, "beside"))
     receipts = _receipts(daemon, peer.id, everything=check)
     await daemon.post.record(peer.id, [*changes, *opened])
     await _note(daemon, peer.id, found, receipts)
