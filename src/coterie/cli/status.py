@@ -1,0 +1,49 @@
+"""``coterie status``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from coterie import __version__
+from coterie.cli import say
+from coterie.cli.options import examples, json_option
+from coterie.cli.times import span
+from coterie.client import connect
+
+
+@click.command(epilog=examples("coterie status", "coterie status --json"))
+@json_option
+def status(as_json: bool) -> None:
+    """How the daemon is, and where its files are.
+
+    Starts nothing: without a daemon it says so and exits 3.
+    """
+    found = connect("cli", start=False).call("daemon.status")
+    if as_json:
+        say.result_json({"running": True, **found})
+        return
+    for label, value in _lines(found):
+        say.result(f"{label:<10}{say.plain(value)}")
+
+
+def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    other = "" if found["version"] == __version__ else f" (this command is {__version__})"
+    trouble = found["trouble"]
+    return [
+        ("daemon", f"running, pid {found['pid']}, for {span(found['up_s'])}"),
+        *([("trouble", f"{trouble['message']}; {trouble['hint']}")] if trouble else []),
+        ("version", f"{found['version']}{other}, protocol {found['protocol']}, schema {found['schema']}"),
+        ("peers", _counts(found["peers"])),
+        ("messages", _counts(found["messages"])),
+        ("clients", f"{found['connections']} connected"),
+        ("home", found["home"]),
+        ("socket", found["socket"]),
+        ("database", f"{found['database']} (SQLite {found['sqlite']})"),
+        ("log", found["log"]),
+    ]
+
+
+def _counts(by_state: dict[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in sorted(by_state.items())) or "none"
