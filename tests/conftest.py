@@ -65,6 +65,7 @@ class Place:
     def kill(self) -> None:
         """Kill the daemon, and return when its lock is free."""
         pid = self.pid()
+        assert is_daemon(pid), "pid 0 would be this process and all of its group"
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not running(pid), "the daemon is gone")
 

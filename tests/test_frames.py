@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from coterie import frames
 from coterie.frames import (
     COUNTED_ROOM,
     SEPARATOR,
@@ -126,6 +127,13 @@ def test_nothing_that_unicode_lets_a_reader_ignore_is_left() -> None:
     assert [hex(code) for code in ignorable if chr(code) in neutralise(f"a{chr(code)}b")] == []
 
 
+def test_not_every_character_there_is_is_remembered() -> None:
+    table = frames._VisibleTable()
+    table.KEPT_MAX = 3
+    assert "a\x00b\x01c\x01a".translate(table) == "a[U+0000]b[U+0001]c[U+0001]a"
+    assert set(table) == {ord("a"), 0, ord("b")}
+
+
 EMOJI = [
     "👍",
     "👍🏽",
@@ -164,6 +172,9 @@ def test_emoji_stay(emoji: str) -> None:
         ("\ufe0f❤", "[U+FE0F]❤"),
         ("x🏽\u200d💻", "x🏽[U+200D]💻"),
         ("🏽\u200d💻", "🏽[U+200D]💻"),
+        ("❤\ufe0f\ufe0f\u200d💻", "❤\ufe0f[U+FE0F][U+200D]💻"),
+        ("👩🏽\ufe0f\u200d💻", "👩🏽[U+FE0F][U+200D]💻"),
+        ("👩🏽🏽\u200d💻", "👩🏽🏽[U+200D]💻"),
         ("x\ufe0f\u200d💻", "x[U+FE0F][U+200D]💻"),
         ("1\ufe0f2", "1[U+FE0F]2"),
         ("a\ufe0f\u20e3", "a[U+FE0F]\u20e3"),

@@ -33,7 +33,7 @@ def environment(place: Home, environ: Mapping[str, str] = os.environ) -> dict[st
     return {**kept, "PATH": PATH, "COTERIE_HOME": place.folder}
 
 
-def spawn(place: Home, lock: int) -> int:
+def spawn(place: Home, lock: int, *options: str) -> int:
     """Start the daemon, which inherits the locked descriptor. Returns a pipe on which it says that it serves."""
     if not sys.executable:
         raise Unavailable("this Python does not know its own path, so it cannot start the daemon", "coterie up")
@@ -42,7 +42,7 @@ def spawn(place: Home, lock: int) -> int:
     child = os.fork()
     if child == 0:
         try:
-            _become_daemon(place, lock, say_ready, log)
+            _become_daemon(place, lock, say_ready, log, options)
         finally:
             os._exit(127)
     os.close(say_ready)
@@ -51,7 +51,7 @@ def spawn(place: Home, lock: int) -> int:
     return ready
 
 
-def _become_daemon(place: Home, lock: int, say_ready: int, log: int) -> None:
+def _become_daemon(place: Home, lock: int, say_ready: int, log: int, options: tuple[str, ...]) -> None:
     os.setsid()
     if os.fork():
         os._exit(0)  # The daemon is nobody's child, so that it leaves no zombie with the session that started it.
@@ -67,7 +67,7 @@ def _become_daemon(place: Home, lock: int, say_ready: int, log: int) -> None:
             _close(inherited)
     command = [sys.executable, "-P", "-m", "coterie.daemon"]
     handed = ["--lock-fd", str(lock), "--ready-fd", str(say_ready)]
-    os.execve(sys.executable, [*command, *handed], environment(place))
+    os.execve(sys.executable, [*command, *handed, *options], environment(place))
 
 
 def _close(descriptor: int) -> None:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 
 from coterie import __version__, birth
-from coterie.errors import BadLine, CoterieError, Sandboxed, Silent, SwitchedOff, Unavailable, from_wire
+from coterie.errors import BadLine, CoterieError, Sandboxed, Silent, Unavailable, from_wire, switched_off
 from coterie.files import Home, check_folder, check_socket, home, make_folder, open_private
 from coterie.jsonline import LineReader, decode, encode
 from coterie.limits import CALL_S, PROTOCOL, PROTOCOL_OLDEST, START_S
@@ -86,41 +86,62 @@ class Client:
 
 
 def connect(
-    kind: str, *, start: bool = True, at: Home | None = None, wait_s: float = CALL_S, start_s: float = START_S
+    kind: str,
+    *,
+    start: bool = True,
+    even_if_off: bool = False,
+    at: Home | None = None,
+    wait_s: float = CALL_S,
+    start_s: float = START_S,
 ) -> Client:
     """Connect to the daemon and say hello as a client of this `kind` (adapter, cli, hook...).
 
     With `start`, a daemon that is not there is started; exactly one of any number of racing callers does. Waits at
-    most `start_s` seconds for one to come up and `wait_s` for its hello. Raises `Unavailable` or one of its kinds,
+    most `start_s` seconds for one to come up and `wait_s` for its hello. `even_if_off` starts one that can be asked to
+    switch Coterie on. Raises `Unavailable` or one of its kinds,
     `Unsafe`, or the reason why the daemon could not start.
     """
     place = at or home()
-    client = _greet(_reach(place, start, start_s), kind, wait_s, place)
-    if client is not None and client.hello["newest"] < PROTOCOL and start:
-        # An older daemon: it ends its work, closes and exits, and ours takes its place.
-        client.call("daemon.retire")
-        client.close()
-        client = _greet(_reach(place, start, start_s), kind, wait_s, place)
-    if client is None:
-        # It closed on us between two of its breaths: it was leaving. The next one is ours to start.
-        client = _greet(_reach(place, start, start_s), kind, wait_s, place)
-    if client is None:
-        raise Unavailable("the daemon closed the connection twice", f"see {place.log}")
+    deadline = time.monotonic() + start_s
+    options = ("--even-if-off",) if even_if_off else ()
+    client = _join(place, kind, start, options, wait_s, deadline)
+    if client.hello["newest"] < PROTOCOL and start:
+        _retire(client)
+        client = _join(place, kind, start, options, wait_s, deadline)
     return client
 
 
-def _reach(place: Home, start: bool, start_s: float) -> socket.socket:
-    deadline = time.monotonic() + start_s
+def _join(place: Home, kind: str, start: bool, options: tuple[str, ...], wait_s: float, deadline: float) -> Client:
+    """A client that said hello. A daemon that closes on it was leaving; then the next one is ours to start."""
+    while True:
+        client = _greet(_reach(place, start, options, deadline), kind, wait_s, place)
+        if client is not None:
+            return client
+        if time.monotonic() > deadline:
+            raise Unavailable("the daemon closes every connection", f"see {place.log}")
+
+
+def _retire(older: Client) -> None:
+    """Ask an older daemon to end its work, close and exit, so that ours takes its place."""
+    try:
+        older.call("daemon.retire")
+    except Unavailable:
+        return  # Another newer client asked before us.
+    finally:
+        older.close()
+
+
+def _reach(place: Home, start: bool, options: tuple[str, ...], deadline: float) -> socket.socket:
     pause = RETRY_FIRST_S
     while True:
         connection = _open(place)
         if connection:
             return connection
-        if os.path.exists(place.off):
-            raise SwitchedOff("coterie is switched off on this machine", "the person can type: coterie up")
+        if os.path.lexists(place.off) and not options:
+            raise switched_off()
         if not start:
             raise Unavailable("the daemon is not running", "coterie up starts it")
-        if _start(place, deadline):
+        if _start(place, options, deadline):
             continue
         if time.monotonic() > deadline:
             raise _silent("the daemon holds its lock and does not listen", place)
@@ -169,7 +190,7 @@ def _greet(connection: socket.socket, kind: str, wait_s: float, place: Home) -> 
     return client
 
 
-def _start(place: Home, deadline: float) -> bool:
+def _start(place: Home, options: tuple[str, ...], deadline: float) -> bool:
     """Start the daemon if nobody else does or has. True once it serves; raises its reason if it cannot."""
     try:
         make_folder(place.folder)
@@ -182,7 +203,7 @@ def _start(place: Home, deadline: float) -> bool:
     except BlockingIOError:
         return False
     else:
-        ready = birth.spawn(place, lock)
+        ready = birth.spawn(place, lock, *options)
     finally:
         os.close(lock)
     try:

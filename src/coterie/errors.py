@@ -114,6 +114,11 @@ class SwitchedOff(Unavailable):
     code = -32013
 
 
+def switched_off() -> SwitchedOff:
+    """Wherever it is met, it is said in the same words."""
+    return SwitchedOff("coterie is switched off on this machine", "the person can type: coterie up")
+
+
 class Sandboxed(Unavailable):
     """This process may not open sockets (EPERM): it runs inside an agent's sandbox."""
 

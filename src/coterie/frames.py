@@ -42,7 +42,7 @@ _JOINER = "\u200d"
 _SELECTOR = "\ufe0f"
 _KEYCAP = "\u20e3"
 _KEYS = frozenset("#*0123456789")
-# What may stand between an emoji and its joiner: a selector or a skin tone.
+# What may stand between an emoji and its joiner: a selector or a skin tone, one of them and once.
 _BETWEEN = _SELECTOR + "".join(map(chr, range(0x1F3FB, 0x1F400)))
 # Emoji that Unicode does not count as symbols of the category So.
 _OTHER_EMOJI = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030\u303d")
@@ -80,10 +80,10 @@ def _is_emoji(char: str) -> bool:
 
 def _is_glue(text: str, index: int) -> bool:
     """Whether the joiner or the selector at `index` belongs to an emoji."""
-    before, after = text[max(0, index - 3) : index], text[index + 1 : index + 2]
+    before, after = text[max(0, index - 2) : index], text[index + 1 : index + 2]
     if text[index] == _SELECTOR:
         return bool(before) and (_is_emoji(before[-1]) or (before[-1] in _KEYS and after == _KEYCAP))
-    base = before.rstrip(_BETWEEN)
+    base = before[:-1] if before[-1:] in _BETWEEN else before
     return bool(base) and bool(after) and _is_emoji(base[-1]) and _is_emoji(after)
 
 

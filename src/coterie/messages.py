@@ -78,7 +78,9 @@ class Carrier(StrEnum):
 
 
 BY_PROMPT = frozenset({Carrier.INBOX})
-"""Carriers whose evidence is the id inside a prompt; for the others it is an event of a later step."""
+"""Carriers whose evidence is the id inside a prompt."""
+BY_STEP = frozenset({Carrier.TOOL, Carrier.WAIT, Carrier.HOOK})
+"""Carriers whose evidence is an event of a later step. A terminal reports by itself that it took the text."""
 
 
 class Outcome(StrEnum):
@@ -207,10 +209,15 @@ class Mailbox:
         again = [offer.message for offer in self.open_offers(call)]
         return again or (self.waiting() if main else [])
 
-    def take(self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False) -> list[Change]:
-        """Offer the messages `full`, out of the candidates, in the text named `call`."""
+    def take(
+        self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False, written: bool = True
+    ) -> list[Change]:
+        """Offer the messages `full`, out of the candidates, in the text named `call`.
+
+        It is not `written` yet if whoever puts it out will report that; a hook, say, cannot.
+        """
         fresh = [message for message in full if self.entries[message].offer is None]
-        return [c for m in fresh for c in self.offer(m, carrier, call, written=True, boundary=boundary)]
+        return [c for m in fresh for c in self.offer(m, carrier, call, written=written, boundary=boundary)]
 
     def headings(
         self,
@@ -246,12 +253,19 @@ class Mailbox:
         if entry is None or entry.offer is None or entry.offer.written:
             return []
         entry.offer.written = True
+        # A report may come after its step ended; only what comes after the writing proves anything.
+        entry.offer.step = max(entry.offer.step, self.step)
         return [Change(entry.id, self._move(entry, State.OFFERED), entry.offer.carrier, entry.offer, Outcome.OPEN)]
 
     def failed(self, offer_id: str, why: str) -> list[Change]:
         """A carrier reports that the text did not get out; the next carrier may have it."""
         entry = self._offered(offer_id)
         return self._close(entry, Outcome.FAILED, why) if entry else []
+
+    def fail_unwritten(self, why: str, calls: Collection[str] | None = None) -> list[Change]:
+        """Whoever was to write these texts (None: any that is unwritten) is gone, and did not report."""
+        unwritten = [o for o in self.open_offers() if not o.written and (calls is None or o.call in calls)]
+        return [change for offer in unwritten for change in self.failed(offer.id, why)]
 
     # --- evidence -----------------------------------------------------------------------------------------------
 
@@ -272,7 +286,7 @@ class Mailbox:
         """The agent looked for mail with the call `call`: in a session without hooks, evidence for earlier texts."""
         if self.hooked:
             return []
-        return self._show(o for o in self.open_offers() if o.carrier not in BY_PROMPT and o.call != call)
+        return self._show(o for o in self.open_offers() if o.carrier in BY_STEP and o.written and o.call != call)
 
     def acknowledge(self, message: str) -> list[Change]:
         """The recipient answered `message`: it has read the text that carried it, and all else in that text."""
@@ -346,7 +360,7 @@ class Mailbox:
         return self._show(o for o in self.open_offers() if o.call in calls)
 
     def _see_steps(self) -> list[Change]:
-        return self._show(o for o in self.open_offers() if o.carrier not in BY_PROMPT and o.step < self.step)
+        return self._show(o for o in self.open_offers() if o.carrier in BY_STEP and o.written and o.step < self.step)
 
     def _count_stop(self) -> list[Change]:
         changes: list[Change] = []

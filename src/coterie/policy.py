@@ -10,6 +10,7 @@ from coterie.errors import HumanOnly
 
 HUMAN_METHODS = {
     "daemon.down": "coterie down",
+    "daemon.up": "coterie up",
     "peers.rename_other": "coterie name NEW --peer PEER",
 }
 """Methods that only a person may call, and the line that the person types."""

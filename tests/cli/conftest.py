@@ -37,7 +37,9 @@ class Peer:
         """Look for mail until this text has come, as a session without an inbox does; returns its id."""
 
         def look() -> bool:
-            found.extend(self.call("mail.take", call=ids.new_token())["letters"])
+            call = ids.new_token()
+            found.extend(self.call("mail.take", call=call)["letters"])
+            self.call("mail.written", calls=[call])
             return any(letter["text"] == text for letter in found)
 
         found: list[dict[str, Any]] = []

@@ -41,7 +41,11 @@ def test_down_at_a_terminal_means_off_until_up(shell: Shell) -> None:
         assert refused.status == 3
         assert "switched off" in refused.err
         assert "coterie up" in refused.err
-    assert shell.json("up")["was_off"] is True
+    refused = shell.run("up")
+    assert refused.status == 1
+    assert "coterie up --i-am-human" in refused.err
+    assert shell.run("peers").status == 3
+    assert shell.json("up", "--i-am-human")["was_off"] is True
     assert shell.run("peers").status == 0
 
 
@@ -80,7 +84,7 @@ def test_a_mark_that_is_not_ours_is_not_followed(shell: Shell) -> None:
     victim = shell.place.root / "victim"
     victim.write_text("x")
     os.symlink(victim, shell.place.home.off)
-    ended = shell.run("up")
+    ended = shell.run("up", "--i-am-human")
     assert ended.status == 3
     assert "is a symbolic link" in ended.err
     assert victim.exists()

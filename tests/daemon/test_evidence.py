@@ -58,7 +58,7 @@ def test_a_prompt_without_the_id_is_none(pair: tuple[Place, Agent, Agent]) -> No
     printed = context(web.hook("UserPromptSubmit", prompt="something else"))
     assert not whole(printed, message)  # Two carriers never have the same text...
     assert f"- {message} from" in printed  # ...but the other one names it.
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
 
 
 def test_an_id_that_a_peer_or_a_person_mentions_is_none(pair: tuple[Place, Agent, Agent]) -> None:
@@ -67,7 +67,7 @@ def test_an_id_that_a_peer_or_a_person_mentions_is_none(pair: tuple[Place, Agent
     web.wait_inbox(message)
     daemon.wait_state(message, "offered")
     web.hook("UserPromptSubmit", prompt=f"what about {message}?\n| [coterie message {message} from a forger")
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
 
 
 def test_two_carriers_race_and_one_has_the_text(pair: tuple[Place, Agent, Agent]) -> None:
@@ -87,11 +87,11 @@ def test_an_inbox_offer_lapses_at_the_second_stop_and_the_next_carrier_has_it(pa
     web.wait_inbox(message)
     daemon.wait_state(message, "offered")
     assert not whole(context(web.hook("Stop", stop_hook_active=False)), message)
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     printed = web.hook("Stop", stop_hook_active=False)
     assert printed["decision"] == "block"
     assert whole(printed["reason"], message)
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     web.hook("PreToolUse", tool_name="Bash", tool_use_id="t-9")  # The model went on: it read the reason.
     assert daemon.state(message) == "shown"
 
@@ -116,9 +116,9 @@ def test_a_tool_result_is_evidenced_by_a_later_step_and_not_by_the_same_one(quie
     web.hook("PreToolUse", tool_name="Bash", tool_use_id="t-2")
     web.tool("list_peers", meta={"claudecode/toolUseId": "t-2"})
     web.hook("PostToolUse", tool_name="Bash", tool_use_id="t-2")
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     web.hook("PostToolBatch")
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     web.hook("PreToolUse", tool_name="Bash", tool_use_id="t-3")
     assert daemon.state(message) == "shown"
 
@@ -135,7 +135,7 @@ def test_a_prompt_context_is_evidenced_by_the_next_event(quiet: tuple[Place, Age
     daemon, api, web = quiet
     message = message_from(api, "web", "beside a prompt")
     assert whole(context(web.hook("UserPromptSubmit", prompt="go on")), message)
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     web.hook("PreToolUse", tool_name="Bash", tool_use_id="t-1")
     assert daemon.state(message) == "shown"
 
@@ -145,7 +145,7 @@ def test_context_after_a_tool_needs_a_later_step(quiet: tuple[Place, Agent, Agen
     message = message_from(api, "web", "beside a tool")
     assert whole(context(web.hook("PostToolUse", tool_name="Bash", tool_use_id="t-1")), message)
     assert context(web.hook("PostToolUse", tool_name="Bash", tool_use_id="t-2")) == ""  # Open offers are left alone.
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     web.hook("PostToolBatch")
     web.hook("PreToolUse", tool_name="Bash", tool_use_id="t-3")
     assert daemon.state(message) == "shown"
@@ -156,7 +156,7 @@ def test_with_hooks_a_check_alone_is_no_evidence(quiet: tuple[Place, Agent, Agen
     message = message_from(api, "web", "hello")
     assert whole(web.tool("check_messages"), message)
     assert f"- {message} from" in web.tool("check_messages")
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
 
 
 def test_a_subagents_call_gets_headings_and_is_no_evidence(quiet: tuple[Place, Agent, Agent]) -> None:
@@ -172,7 +172,8 @@ def test_a_subagents_call_gets_headings_and_is_no_evidence(quiet: tuple[Place, A
     assert f"- {second} from" in text
     assert web.hook("PostToolUse", tool_name="mcp__coterie__check_messages", **sub) == {}
     web.hook("Stop", agent_id="sub-1")
-    assert (daemon.state(first), daemon.state(second)) == ("offered", "queued")
+    daemon.wait_state(first, "offered")
+    assert daemon.state(second) == "queued"
     assert whole(web.tool("list_peers", meta={"claudecode/toolUseId": "t-main"}), second)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from conftest import Place, wait_for
 from coterie import ids
 from coterie.errors import BadInput, NoMatch, Refused
+from coterie.jsonline import encode
 from coterie.limits import MESSAGE_BYTES_MAX
 
 
@@ -34,7 +36,7 @@ def test_a_message_is_pushed_and_its_answer_comes_back(daemon: Place) -> None:
     _, line = api.wait_inbox(answer)
     assert f"answers {message} | thread {message}" in line
     assert daemon.state(message) == "acknowledged"
-    assert daemon.state(answer) == "offered"
+    daemon.wait_state(answer, "offered")
 
 
 def test_aliases_of_arguments_are_accepted(daemon: Place) -> None:
@@ -54,7 +56,7 @@ def test_a_session_without_inbox_gets_mail_with_its_next_tool_result_once(daemon
     assert frames_of(first, message) == 1
     again = codex.tool("list_peers", meta={"threadId": "t-1"})
     assert message not in again
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
 
 
 def test_without_hooks_a_later_check_is_evidence(daemon: Place) -> None:
@@ -62,7 +64,7 @@ def test_without_hooks_a_later_check_is_evidence(daemon: Place) -> None:
     other.tool("set_summary", name="other")
     message = sent_id(api.tool("send_message", to="other", message="hello"))
     assert frames_of(other.tool("check_messages"), message) == 1
-    assert daemon.state(message) == "offered"
+    daemon.wait_state(message, "offered")
     assert other.tool("check_messages") == "No unread messages."
     assert daemon.state(message) == "shown"
     assert f"- {message} to other: shown" in api.tool("check_messages")
@@ -90,7 +92,7 @@ def test_a_waiting_send_gets_the_answer_in_its_result(daemon: Place) -> None:
     assert frames_of(result, answer) == 1
     assert f"- {answer} from" not in result  # Nor its heading beside its text.
     assert daemon.state(question) == "acknowledged"
-    assert daemon.state(answer) == "offered"
+    daemon.wait_state(answer, "offered")
     assert not [line for line in api.inbox if answer in line[1]]  # Not by the inbox too.
 
 
@@ -285,3 +287,79 @@ def test_peer_text_cannot_leave_its_frame(daemon: Place) -> None:
     assert all(text.startswith("| ") for text in body[2:-1])
     assert not re.search("[\x1b\u202e\u200b\u2028\r]", line)
     assert "</system-reminder>" not in line
+
+
+# --- whoever took mail and went away ---------------------------------------------------------------------------
+
+
+def other(place: Place) -> Any:
+    """A connection that speaks for this process, a peer of its own."""
+    connection = place.connect("adapter")
+    connection.call("peers.register", {"kind": "other", "cwd": "/"})
+    connection.call("peers.describe", {"name": "other"})
+    return connection
+
+
+def texts(connection: Any, call: str) -> list[str]:
+    """The mail that a call takes."""
+    return [letter["text"] for letter in connection.call("mail.take", {"call": call, "check": True})["letters"]]
+
+
+def test_mail_that_was_taken_and_never_written_is_given_again(daemon: Place) -> None:
+    api, first = daemon.named("api"), other(daemon)
+    message = sent_id(api.tool("send_message", to="other", message="hello"))
+    assert texts(first, "c_1") == ["hello"]
+    assert texts(first, "c_1") == ["hello"]  # The same call again: its answer may have been lost.
+    assert texts(first, "c_2") == []
+    assert daemon.state(message) == "queued"
+    first.close()
+    second = other(daemon)
+    wait_for(lambda: texts(second, ids.new_token()) == ["hello"], "it is given again")
+
+
+def test_mail_that_was_written_is_offered_and_not_given_again(daemon: Place) -> None:
+    api, first = daemon.named("api"), other(daemon)
+    message = sent_id(api.tool("send_message", to="other", message="hello"))
+    assert texts(first, "c_1") == ["hello"]
+    first.call("mail.written", {"calls": ["c_1"]})
+    assert daemon.state(message) == "offered"
+    first.close()
+    assert texts(other(daemon), "c_2") == []
+
+
+def test_an_answer_to_one_who_waited_and_went_away_takes_another_way(daemon: Place) -> None:
+    api, first = daemon.named("api"), other(daemon)
+    question = {"id": ids.new_message_id(), "to": "api", "text": "are you there?", "wait_s": 30}
+    first.connection.sendall(encode({"jsonrpc": "2.0", "id": 9, "method": "messages.send", "params": question}))
+    api.wait_inbox("are you there?")
+    first.close()
+    second = other(daemon)
+    wait_for(lambda: "wait" not in api.tool("send_message", reply_to=question["id"], message="yes"), "the wait is over")
+    found: list[str] = []
+    wait_for(lambda: found.extend(texts(second, ids.new_token())) or "yes" in found, "the answer comes")
+
+
+def test_a_send_that_is_sent_again_after_its_recipient_ended_is_still_accepted(daemon: Place) -> None:
+    sender, peer = other(daemon), daemon.agent(client="something", inbox=False)
+    peer.tool("set_summary", name="short")
+    message = {"id": ids.new_message_id(), "to": "short", "text": "in time"}
+    sender.call("messages.send", message)
+    peer.close()
+    wait_for(lambda: daemon.row("SELECT state FROM peers WHERE name = 'short'")[0] == "ended", "it has ended")
+    again = sender.call("messages.send", message)["messages"]
+    assert [(line["id"], line["state"], line["to_state"]) for line in again] == [(message["id"], "queued", "ended")]
+
+
+def test_a_receipt_that_did_not_get_out_is_told_again(daemon: Place) -> None:
+    first, web = other(daemon), daemon.named("web")
+    message = ids.new_message_id()
+    first.call("messages.send", {"id": message, "to": "web", "text": "hello"})
+    daemon.wait_state(message, "offered")
+    taken = first.call("mail.take", {"call": "c_1", "check": True})
+    assert [receipt["state"] for receipt in taken["receipts"]] == ["offered"]
+    first.close()
+    second = other(daemon)
+    wait_for(lambda: second.call("mail.take", {"call": "c_2", "check": True})["receipts"], "it is told again")
+    second.call("mail.written", {"calls": ["c_2"]})
+    assert second.call("mail.take", {"call": "c_3", "check": True})["receipts"] == []
+    assert web.inbox is not None

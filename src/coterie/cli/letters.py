@@ -32,7 +32,8 @@ def handing_over(link: Link, call: str, *, person: bool) -> Iterator[None]:
     """While the text named `call` is taken and printed. Once it is out it counts as shown, and not before; if it does
     not get out, whatever the reason, it stays unread.
 
-    What an agent's shell prints may never reach its model, so there the daemon waits for evidence.
+    What an agent's shell prints may never reach its model, so there it counts as written, and the daemon waits for
+    evidence.
     """
     try:
         yield
@@ -42,11 +43,13 @@ def handing_over(link: Link, call: str, *, person: bool) -> Iterator[None]:
     except BaseException:
         _give_back(link, call)
         raise
-    if person:
-        try:
+    try:
+        if person:
             link.call("mail.shown", {"call": call})
-        except CoterieError as error:
-            raise type(error)(f"{error.message}; what is printed above may come again", error.hint) from None
+        else:
+            link.call("mail.written", {"calls": [call]})
+    except CoterieError as error:
+        raise type(error)(f"{error.message}; what is printed above may come again", error.hint) from None
 
 
 def _give_back(link: Link, call: str) -> None:

@@ -21,18 +21,24 @@ LOOK_FIRST_S, LOOK_MOST_S = 0.005, 0.1
 """Between two looks at its lock: quick at first, as it usually takes milliseconds."""
 
 
+_human_option = click.option("--i-am-human", is_flag=True, help="For a person without a terminal; it is logged.")
+
+
 @click.command(epilog=examples("coterie up"))
+@_human_option
 @json_option
-def up(as_json: bool) -> None:
-    """Switch coterie on, and start its daemon."""
-    place = home()
-    was_off = os.path.lexists(place.off) and check_file(place.off)
-    if was_off:
-        os.unlink(place.off)
+def up(i_am_human: bool, as_json: bool) -> None:
+    """Switch coterie on, and start its daemon.
+
+    Once it is off, only a person may switch it on again.
+    """
     daemon = _running()
     started = daemon is None
     if daemon is None:
-        daemon = connect("cli")
+        daemon = connect("cli", even_if_off=True)
+    was_off = os.path.lexists(home().off)
+    if was_off:
+        daemon.call("daemon.up", {"i_am_human": i_am_human})
     pid = daemon.hello["pid"]
     if as_json:
         say.result_json({"up": True, "started": started, "was_off": was_off, "pid": pid})
@@ -41,7 +47,7 @@ def up(as_json: bool) -> None:
 
 
 @click.command(epilog=examples("coterie down", "coterie up"))
-@click.option("--i-am-human", is_flag=True, help="For a person without a terminal; it is logged.")
+@_human_option
 @json_option
 def down(i_am_human: bool, as_json: bool) -> None:
     """Switch coterie off on this machine, until: coterie up.

@@ -84,7 +84,7 @@ def bundle(
     """What goes into the text named `call`, and the offers that it opens, which the caller must record first."""
     box = daemon.post.box(peer.id)
     taken, rest = fit(daemon.post.letters(box.candidates(call, main)), budget, measure)
-    changes = box.take(carrier, call, [letter.id for letter in taken], boundary)
+    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=carrier is Carrier.HOOK)
     # A tool result is followed by the next, which has room; a hook may be the only carrier there is for long.
     no_room = {letter.id for letter in rest} if carrier is Carrier.HOOK else set()
     named = daemon.post.letters(box.headings(call, main, everything, carrier, no_room, beside))

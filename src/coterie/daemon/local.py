@@ -14,6 +14,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from coterie.daemon.waits import Wait
 from coterie.errors import BadInput, BadLine, CoterieError, Defect, Refused, Unavailable, UnknownMethod, Unsafe
 from coterie.files import Home, check_socket, make_folder
 from coterie.jsonline import LineReader, decode, encode
@@ -23,6 +24,8 @@ from coterie.points import point
 
 log = logging.getLogger(__name__)
 
+Receipts = list[tuple[str, str]]
+"""Messages, each with the state that its sender is being told."""
 Handler = Callable[["Connection", dict[str, Any]], Any]
 RESUME_BELOW = IN_FLIGHT_MAX // 2
 
@@ -42,7 +45,9 @@ def credentials(connection: socket.socket) -> tuple[int, int]:
 
 
 class Connection(asyncio.Protocol):
-    """One client. `peer`, `claim`, `inbox` and `displaced` are set by registration, `kind` and `protocol` by hello."""
+    """One client. `peer`, `claim`, `inbox` and `displaced` are set by registration, `kind` and `protocol` by hello,
+    `calls` and `waits` by handlers.
+    """
 
     def __init__(self, server: LocalServer) -> None:
         self.pid = 0
@@ -52,6 +57,12 @@ class Connection(asyncio.Protocol):
         self.claim: Claim | None = None
         self.inbox = False
         self.displaced = False
+        self.calls: dict[str, Receipts] = {}
+        """The texts with mail that it was given and has not reported on, with the receipts in each."""
+        self.speaks_for = ""
+        """The id of the peer that `calls` were taken for."""
+        self.waits: list[Wait] = []
+        """Its sends that wait for an answer."""
         self._server = server
         self._reader = LineReader()
         self._transport: asyncio.Transport | None = None
@@ -79,6 +90,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Serve every line that is complete."""
         for line in self._reader.feed(data):
+            if not self.is_open():
+                return  # Cut off meanwhile: what it asked for is nobody's any more.
             if isinstance(line, BadLine):
                 self._answer(None, error=line)
             else:
@@ -102,6 +115,11 @@ class Connection(asyncio.Protocol):
     def notify(self, method: str, params: dict[str, Any]) -> None:
         """Tell the client something that it did not ask for."""
         self._send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def carries(self, peer: str, call: str, receipts: Receipts) -> None:
+        """It is given the text named `call`, for `peer`, and is to report on it."""
+        self.speaks_for = peer
+        self.calls[call] = receipts
 
     def close(self) -> None:
         """Send what is to be sent, and close."""
@@ -197,18 +215,26 @@ def _defect(error: BaseException) -> Defect:
 class LocalServer:
     """Listens on the socket of one home."""
 
-    def __init__(self, place: Home, methods: dict[str, Handler], on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        place: Home,
+        methods: dict[str, Handler],
+        on_lost: Callable[[Connection], None],
+        check: Callable[[str], None],
+    ) -> None:
         self.connections: set[Connection] = set()
         self.leaving = False
         """Set for good when it stops listening: from then on nothing new is taken."""
         self.on_lost = on_lost
+        self._check = check
         self._place = place
         self._methods = methods
         self._server: asyncio.Server | None = None
         self._inode = 0
 
     def handler(self, method: str) -> Handler:
-        """The handler of a method. Raises `UnknownMethod`."""
+        """The handler of a method. Raises `UnknownMethod`, or what `check` raises: the method is not served now."""
+        self._check(method)
         handler = self._methods.get(method)
         if handler is None:
             raise UnknownMethod(f"no method {method[:60]!r}", "this daemon may be older than its client")

@@ -13,9 +13,13 @@ from coterie.errors import Unavailable
 from coterie.files import Home, open_private
 
 
+class Held(Unavailable):
+    """Another daemon serves; its pid is in the message."""
+
+
 def take(place: Home, handed: int | None) -> int:
     """Hold the lock, as handed over by the starter or taken now, with our pid in it. Returns the descriptor; closing
-    it gives the lock up. Raises `Unavailable` if another daemon holds it.
+    it gives the lock up. Raises `Held` if another daemon holds it.
     """
     lock = open_private(place.lock, os.O_RDWR) if handed is None else handed
     os.set_inheritable(lock, False)  # git, which we start, must not keep the lock beyond our end.
@@ -24,7 +28,7 @@ def take(place: Home, handed: int | None) -> int:
     except BlockingIOError:
         holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
         os.close(lock)
-        raise Unavailable(f"a daemon serves {place.folder} already (pid {holder or 'unknown'})") from None
+        raise Held(f"a daemon serves {place.folder} already (pid {holder or 'unknown'})") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     return lock

@@ -21,7 +21,7 @@ from coterie.daemon.local import Connection, LocalServer
 from coterie.daemon.post import Post
 from coterie.daemon.presence import Presence
 from coterie.daemon.upkeep import Expiry, Upkeep
-from coterie.errors import CoterieError, Defect, DiskFull, Unavailable
+from coterie.errors import CoterieError, Defect, DiskFull, switched_off
 from coterie.files import NO_ROOM, Home, home, make_folder, open_private
 from coterie.jsonline import encode
 from coterie.limits import DRAIN_S, IDLE_EXIT_S, LOG_BYTES_MAX
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 DESCRIPTORS_WANTED = 65_536
 """A session takes two descriptors (its connection, its process); the usual soft limit of 1,024 ends at 500."""
+
+
+SERVED_WHILE_OFF = ("hello", "daemon.status", "daemon.up")
 
 
 class Starter:
@@ -52,8 +55,10 @@ class Starter:
 class Daemon:
     """Everything that serves one home."""
 
-    def __init__(self, place: Home, idle_exit_s: float) -> None:
+    def __init__(self, place: Home, idle_exit_s: float, off: bool) -> None:
         self.place = place
+        self.off = off
+        """Whether Coterie is switched off, and this daemon is only here to be asked to switch it on."""
         self.clock = time.time
         self.started_at = self.clock()
         self.store = Store.open(place, self.started_at)
@@ -63,7 +68,7 @@ class Daemon:
         self.post = Post(self.store, self.clock, self.presence.adapters.get)
         self.expiry = Expiry(self.store, self.post, self.clock)
         self.upkeep = Upkeep(self.store, self.presence, self.clock)
-        self.server = LocalServer(place, methods(self), self._lost)
+        self.server = LocalServer(place, methods(self), self._lost, self._is_served)
         self._idle_exit_s = idle_exit_s
         self._idle_timer: asyncio.TimerHandle | None = None
         self._leaving = asyncio.Event()
@@ -71,6 +76,8 @@ class Daemon:
     async def serve(self, starter: Starter) -> None:
         """Serve until told to leave, or idle for long."""
         self.presence.load()
+        for peer in self.presence.unattended():
+            self.post.nobody_writes(peer.id)
         await self.server.listen()
         starter.tell({"ok": True})
         log.info("serving %s, pid %d", self.place.folder, os.getpid())
@@ -103,9 +110,18 @@ class Daemon:
         peer = connection.peer
         carried = peer is not None and self.presence.adapters.get(peer.id) is connection
         self.presence.disconnected(connection)
-        if peer and carried and not self._leaving.is_set():
-            self.post.adapter_gone(peer.id)
+        for wait in connection.waits:
+            self.post.waits.give_up(wait)
+        if not self._leaving.is_set():  # What a leaving daemon did not hear of, the next one asks about.
+            if peer and carried:
+                self.post.adapter_gone(peer.id)
+            if connection.speaks_for and connection.calls:
+                self.post.connection_gone(connection.speaks_for, connection.calls)
         self._count_idle()
+
+    def _is_served(self, method: str) -> None:
+        if self.off and method not in SERVED_WHILE_OFF:
+            raise switched_off()
 
     def _session_ended(self, peer: Peer) -> None:
         self.post.session_ended(peer.id)
@@ -132,6 +148,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="coterie.daemon", description="The coterie daemon (see: coterie up).")
     parser.add_argument("--lock-fd", type=int, help="the lock, held and handed over by the starter")
     parser.add_argument("--ready-fd", type=int, help="where to say that it serves, or why it cannot")
+    parser.add_argument("--even-if-off", action="store_true", help="start, to be asked by a person to switch on")
     parser.add_argument("--idle-exit", type=float, default=IDLE_EXIT_S, metavar="SECONDS")
     parser.add_argument(
         "--crash-at",
@@ -160,8 +177,8 @@ def _prepare(place: Home, crash_at: list[str]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run(place: Home, idle_exit_s: float, starter: Starter) -> None:
-    daemon = Daemon(place, idle_exit_s)
+async def _run(place: Home, idle_exit_s: float, off: bool, starter: Starter) -> None:
+    daemon = Daemon(place, idle_exit_s, off)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.leave)
@@ -177,8 +194,11 @@ def main() -> int:
     try:
         _prepare(place, arguments.crash_at)
         held = lock.take(place, arguments.lock_fd)
-        asyncio.run(_run(place, arguments.idle_exit, starter))
-    except Unavailable as error:
+        off = os.path.lexists(place.off)
+        if off and not arguments.even_if_off:
+            raise switched_off()
+        asyncio.run(_run(place, arguments.idle_exit, off, starter))
+    except lock.Held as error:
         return _cannot(error, starter, status=0)  # Another one serves: that is what was wanted.
     except CoterieError as error:
         return _cannot(error, starter, status=3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from coterie.daemon.inboxes import Inboxes
 from coterie.daemon.local import Connection
@@ -88,7 +88,7 @@ class Post:
         step = self.box(recipient.id).step
         wait = self.waits.match(recipient.id, sender.id, letter.thread, wants_answer)
         if wait:
-            return Offer(message, 1, Carrier.WAIT, wait.call, step, written=True)
+            return Offer(message, 1, Carrier.WAIT, wait.call, step)
         if self.inboxes.is_ready(recipient.id):
             call = self.inboxes.call_for(recipient.id, letter)
             return Offer(message, 1, Carrier.INBOX, call, step)
@@ -96,9 +96,8 @@ class Post:
 
     def arrived(self, recipient: str, sender: str, message: str, offer: Offer | None) -> None:
         """A message is stored: put it into its mailbox, and on its way."""
-        state = State.OFFERED if offer and offer.written else State.QUEUED
         box = self.box(recipient)
-        box.accept(Entry(message, sender, state, 1 if offer else 0, offer))
+        box.accept(Entry(message, sender, State.QUEUED, 1 if offer else 0, offer))
         if offer is None:
             return
         if offer.carrier is Carrier.INBOX:
@@ -162,26 +161,41 @@ class Post:
         self.inboxes.reported(peer, call, failure is not None, self.push)
         await self.record(peer, changes)
 
-    def adapter_came(self, peer: str, written: Iterable[str]) -> None:
-        """An adapter registered: lines that it wrote and could not report are written, others never were."""
+    async def written(self, peer: str, calls: Iterable[str]) -> None:
+        """The texts with these names are out: in a tool's result, on a terminal."""
+        box = self.box(peer)
+        offers = [offer for call in calls for offer in box.open_offers(call)]
+        await self.record(peer, [change for offer in offers for change in box.written(offer.id)])
+
+    def adapter_came(self, peer: str, written: Iterable[str], under_way: Collection[str]) -> None:
+        """An adapter registered: texts that it wrote and could not report are written, others never were, but for
+        those `under_way` on other connections.
+        """
         box = self.box(peer)
         known = set(written)
-        changes: list[Change] = []
-        for offer in box.open_offers():
-            if offer.carrier is Carrier.INBOX and not offer.written:
-                wrote = offer.call in known
-                changes += box.written(offer.id) if wrote else box.failed(offer.id, "its adapter never wrote it")
+        offers = [o for o in box.open_offers() if not o.written]
+        changes = [c for o in offers if o.call in known for c in box.written(o.id)]
+        lost = {o.call for o in offers} - known - set(under_way)
+        changes += box.fail_unwritten("its adapter never wrote it", lost)
         self.inboxes.forget(peer)
         self.record_soon(peer, changes)
         self.push(peer)
 
     def adapter_gone(self, peer: str) -> None:
         """No adapter any more: lines that were to be written will not be."""
-        box = self._boxes.get(peer)
         self.inboxes.forget(peer)
-        if box:
-            unwritten = [o for o in box.open_offers() if o.carrier is Carrier.INBOX and not o.written]
-            self.record_soon(peer, [c for o in unwritten for c in box.failed(o.id, "its adapter is gone")])
+        box = self.box(peer)
+        lines = {offer.call for offer in box.open_offers() if offer.carrier is Carrier.INBOX}
+        self.record_soon(peer, box.fail_unwritten("its adapter is gone", lines))
+
+    def connection_gone(self, peer: str, calls: Collection[str]) -> None:
+        """A connection ended that was given these texts and did not report on them."""
+        self.record_soon(peer, self.box(peer).fail_unwritten("the connection ended before it was written", calls))
+        self.push(peer)
+
+    def nobody_writes(self, peer: str) -> None:
+        """At the start of a daemon: nobody is left who could write what was given to this peer."""
+        self.record_soon(peer, self.box(peer).fail_unwritten("its process is gone"))
 
     def session_ended(self, peer: str) -> None:
         """The session is over: nothing that is open will be evidenced any more."""
@@ -195,7 +209,7 @@ class Post:
         if entry is None or (entry.offer and entry.offer.call == call):
             return
         changes = box.failed(entry.offer.id, "asked for by id") if entry.offer else []
-        changes += box.take(Carrier.TOOL, call, [message])
+        changes += box.take(Carrier.TOOL, call, [message], written=False)
         await self.record(peer, changes)
 
     # --- waiting ------------------------------------------------------------------------------------------
@@ -206,7 +220,7 @@ class Post:
         if message not in box.entries:
             return False
         if box.entries[message].offer is None:
-            await self.record(waiter, box.take(Carrier.WAIT, call, [message]))
+            await self.record(waiter, box.take(Carrier.WAIT, call, [message], written=False))
         return any(offer.message == message for offer in box.open_offers(call))
 
     async def settled(self, peer: str, messages: Iterable[str], wait_s: float) -> None:

@@ -71,6 +71,10 @@ class Presence:
             else:
                 self._gone(peer)
 
+    def unattended(self) -> list[Peer]:
+        """The peers without a living adapter, when a daemon has just begun: nobody will report for them."""
+        return [p for p in self.roster if not (p.adapter and processes.is_alive(p.adapter))]
+
     def close(self) -> None:
         """Stop watching processes."""
         self._watch.close()
@@ -260,7 +264,7 @@ class Presence:
         for key, value in (("name", name), ("role", role), ("summary", summary)):
             if value is not None and not isinstance(value, str):
                 raise BadInput(f"{key} must be a text")
-        wanted = check_name(name) if name else None
+        wanted = None if name is None else check_name(name)
         role = check_name(role, "role") if role else role
         line = None if summary is None else check_summary(summary)
         holder = self.roster.claimant(wanted, but=peer) if wanted else None

@@ -17,7 +17,7 @@ class Wait:
     """Names the result that will carry the answer; made of the message's id, so that it is the same call when it is
     sent again."""
     answered: asyncio.Future[str]
-    """The id of the answer."""
+    """The id of the answer; empty if whoever waited is gone."""
 
 
 def call_of(message: str) -> str:
@@ -39,6 +39,12 @@ class Waits:
         """It waits no more."""
         if wait in self._waits:
             self._waits.remove(wait)
+
+    def give_up(self, wait: Wait) -> None:
+        """Whoever waited is gone: an answer that comes now takes another way."""
+        self.end(wait)
+        if not wait.answered.done():
+            wait.answered.set_result("")
 
     def between(self, waiter: str, recipient: str) -> Wait | None:
         """The wait of `waiter` for `recipient`, whatever it is about."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 65_536
 WRITTEN_KEPT = 64
-"""Lines remembered as written, for a daemon that comes back and does not know. It may have lost a report or two."""
+"""Texts remembered as written, for a daemon that comes back and does not know. It may have lost a report or two."""
 PARENT_LOOK_S = 30.0
 """Where the end of the parent cannot be waited for, it is looked for so often."""
 
@@ -184,6 +184,9 @@ class Adapter(Host):
             parts.append(words.tool_failed(error))
         content = [{"type": "text", "text": words.join(parts)}]
         self._wire.answer(running.request_id, {"content": content, "isError": running.failed})
+        if mail and (mail["letters"] or mail["receipts"] or len(running.carried) > 1):
+            self._written += running.carried
+            self._link.call("mail.written", {"calls": running.carried}, _ignore)
 
     # --- the daemon ------------------------------------------------------------------------------------------
 

@@ -118,6 +118,8 @@ def _how(line: dict[str, Any]) -> str:
         return "it will not be read"
     if carrier == "inbox":
         return "stored, about to be written to its inbox"
+    if carrier == "wait":
+        return "stored, about to be given to its waiting send"
     if line["to_state"] in ("away", "ended"):
         return f"stored; {line['to']} is {line['to_state']}, and the message waits for it"
     waits = {

@@ -40,7 +40,7 @@ _COPIES = "SELECT * FROM messages WHERE id = ?1 OR (id > ?1 || '.' AND id < ?1 |
 _INSERT_OFFER = """
 INSERT INTO offers (message, number, carrier, call, step, written, stops, outcome, reason, opened_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, 'open', '', ?)
-ON CONFLICT (message, number) DO UPDATE SET written = excluded.written, stops = excluded.stops
+ON CONFLICT (message, number) DO UPDATE SET step = excluded.step, written = excluded.written, stops = excluded.stops
 """
 _CLOSE_OFFER = "UPDATE offers SET outcome = ?, reason = ?, closed_at = ? WHERE message = ? AND number = ?"
 # The guard makes a change that comes late (after an acknowledgement, say) harmless instead of wrong.
@@ -240,9 +240,15 @@ def unanswered(connection: sqlite3.Connection, peer: str, limit: int) -> list[st
 
 
 def log(
-    connection: sqlite3.Connection, *, peer: str | None, thread: str | None, before: int | None, limit: int
+    connection: sqlite3.Connection,
+    *,
+    peer: str | None,
+    other: str | None,
+    thread: str | None,
+    before: int | None,
+    limit: int,
 ) -> list[sqlite3.Row]:
-    """Messages from or to `peer`, of one `thread`, older than the row `before`; newest first."""
+    """Messages from or to `peer` (and to or from `other`), of one `thread`, older than `before`; newest first."""
     conditions = ""
     if peer:
         # Two indexed halves; an OR over both columns would read every message there is.
@@ -250,9 +256,11 @@ def log(
             " AND seq IN (SELECT seq FROM messages WHERE sender = :peer"
             " UNION SELECT seq FROM messages WHERE recipient = :peer)"
         )
+    if other:
+        conditions += " AND :other IN (sender, recipient)"
     if thread:
         conditions += " AND thread = :thread"
-    values = {"peer": peer, "thread": thread, "before": before or 1 << 62, "limit": limit}
+    values = {"peer": peer, "other": other, "thread": thread, "before": before or 1 << 62, "limit": limit}
     return connection.execute(_LOG.format(conditions), values).fetchall()
 
 

@@ -50,6 +50,8 @@ class Agent:
         self.inbox: list[tuple[int, str]] = []
         """What came through the inbox: the time in nanoseconds and the text."""
         self.events: deque[Json] = deque()
+        self.times: dict[int, tuple[int, int]] = {}
+        """For each request that was answered: when it was written and when the answer came, in nanoseconds."""
         self.ended: int | None = None
         self._rest = b""
         self._ids = itertools.count(1)
@@ -60,8 +62,13 @@ class Agent:
             stdout=subprocess.PIPE,
             env=environ,
             cwd=cwd or folder,
+            process_group=0,  # A Ctrl-C at the terminal is for whoever drives it, who then ends it in good order.
         )
-        self.pids: Json = self.wait(lambda event: event.get("started"), "the stand-in starts")
+        try:
+            self.pids: Json = self.wait(lambda event: event.get("started"), "the stand-in starts")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +183,8 @@ class Agent:
         event: Json = json.loads(line)
         if "inbox" in event:
             self.inbox.append((event["ns"], event["inbox"]))
+        elif "asked" in event:
+            self.times[event["mcp"]["id"]] = (event["asked"], event["ns"])
         return event
 
     # --- ends ------------------------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 usage: python -m coterie.testing.standin FOLDER ADAPTER...
 
-It obeys JSON lines on stdin and reports JSON lines on stdout, each report with a monotonic time in nanoseconds:
+It obeys JSON lines on stdin and reports JSON lines on stdout, each report with a monotonic time in nanoseconds, taken
+before anything else is done, so that delays are measured between two stand-ins and not with whoever drives them:
 
     in   {"mcp": {...}}            write this message to the adapter
          {"raw": "text"}           write this text to the adapter as it is
          {"run": [...]}            run a command as the agent would (its hooks, its shell); "input" is its stdin
          {"eof": true}             close the adapter's stdin
-    out  {"started": {...}}        the pids of the agent and of the adapter
-         {"mcp": {...}}            the adapter said this
+    out  {"started": {...}}        the pids of the agent and of the adapter, and when the adapter was started
+         {"mcp": {...}}            the adapter said this; "asked" is when the request that it answers was written
          {"inbox": "text"}         this came through the inbox
          {"ran": {...}}            what the command printed, and its exit status
          {"adapter_ended": N}      the adapter ended with this status
@@ -43,6 +44,9 @@ class StandIn:
         if self._inbox:
             environ |= {"CLAUDE_CODE_MESSAGING_SOCKET": self._path, "CLAUDE_CODE_MESSAGING_TOKEN": "standin"}
         self._environ = environ
+        self._asked: dict[int, int] = {}
+        """When each request was written that the adapter has not answered yet."""
+        self._spawned = time.monotonic_ns()
         self._adapter = subprocess.Popen(adapter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
 
     def _open_inbox(self) -> socket.socket:
@@ -57,7 +61,7 @@ class StandIn:
         assert self._adapter.stdout
         self._selector.register(0, selectors.EVENT_READ, self._command)
         self._selector.register(self._adapter.stdout.fileno(), selectors.EVENT_READ, self._said)
-        self._report(started={"pid": os.getpid(), "adapter": self._adapter.pid})
+        self._report(started={"pid": os.getpid(), "adapter": self._adapter.pid, "spawned": self._spawned})
         try:
             while True:
                 for key, _ in self._selector.select():
@@ -68,7 +72,7 @@ class StandIn:
                 os.unlink(self._path)
 
     def _report(self, **event: Any) -> None:
-        line = json.dumps({**event, "ns": time.monotonic_ns()}) + "\n"
+        line = json.dumps({"ns": time.monotonic_ns(), **event}) + "\n"
         os.write(1, line.encode())
 
     def _lines(self, descriptor: int, data: bytes) -> list[bytes]:
@@ -86,7 +90,9 @@ class StandIn:
     def _obey(self, command: dict[str, Any]) -> None:
         assert self._adapter.stdin
         if "mcp" in command:
-            self._adapter.stdin.write(json.dumps(command["mcp"]).encode() + b"\n")
+            line = json.dumps(command["mcp"]).encode() + b"\n"
+            self._note(command["mcp"])
+            self._adapter.stdin.write(line)
             self._adapter.stdin.flush()
         elif "raw" in command:
             self._adapter.stdin.write(command["raw"].encode("utf-8", "surrogateescape"))
@@ -106,14 +112,23 @@ class StandIn:
             )
             self._report(ran={"status": ran.returncode, "stdout": ran.stdout, "stderr": ran.stderr})
 
+    def _note(self, message: Any) -> None:
+        request_id = message.get("id") if isinstance(message, dict) else None
+        if isinstance(request_id, int):
+            self._asked[request_id] = time.monotonic_ns()
+
     def _said(self, descriptor: int) -> None:
         data = os.read(descriptor, READ_BYTES)
+        now = time.monotonic_ns()
         if not data:
             self._selector.unregister(descriptor)
             self._report(adapter_ended=self._adapter.wait())
             return
         for line in self._lines(descriptor, data):
-            self._report(mcp=json.loads(line))
+            message = json.loads(line)
+            request_id = message.get("id") if isinstance(message, dict) else None
+            asked = self._asked.pop(request_id, None) if isinstance(request_id, int) else None
+            self._report(mcp=message, ns=now, **({"asked": asked} if asked else {}))
 
     def _accept(self, inbox: socket.socket) -> None:
         connection, _ = inbox.accept()
@@ -121,6 +136,7 @@ class StandIn:
 
     def _posted(self, connection: socket.socket) -> None:
         data = connection.recv(READ_BYTES)
+        now = time.monotonic_ns()
         if not data:
             self._selector.unregister(connection)
             self._buffers.pop(connection.fileno(), None)
@@ -129,7 +145,7 @@ class StandIn:
         for line in self._lines(connection.fileno(), data):
             message = json.loads(line)
             if message["type"] == "user":
-                self._report(inbox=message["message"]["content"])
+                self._report(inbox=message["message"]["content"], ns=now)
 
 
 if __name__ == "__main__":

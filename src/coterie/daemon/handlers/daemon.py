@@ -11,9 +11,9 @@ from coterie import __version__
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, flag, text
 from coterie.errors import BadInput, HumanOnly, Refused
-from coterie.files import open_private
+from coterie.files import check_file, open_private
 from coterie.limits import PROTOCOL, PROTOCOL_OLDEST
-from coterie.policy import check_human
+from coterie.policy import HUMAN_METHODS, check_human
 from coterie.store import messages as stored
 from coterie.store.db import SQLITE_VERSION
 from coterie.store.migrations import newest_version
@@ -64,16 +64,36 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
     }
 
 
-async def down(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+def down(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """Switch off: sessions stay without coterie until the person says `coterie up`."""
-    caller = daemon.presence.caller(connection)
-    check_human("daemon.down", caller.human)
-    if flag(params, "i_am_human"):
-        log.warning("pid %d said --i-am-human to switch off", connection.pid)
-    elif not processes.has_terminal(connection.pid):
-        raise HumanOnly("this takes a person at a terminal", "without one: coterie down --i-am-human (it is logged)")
+    _check_person(daemon, connection, params, "daemon.down")
     os.close(open_private(daemon.place.off, os.O_WRONLY))
     return _leave(daemon, "switched off by the person")
+
+
+def up(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Switch on again. A daemon that was started only for this question leaves if the answer is no."""
+    try:
+        _check_person(daemon, connection, params, "daemon.up")
+    except HumanOnly:
+        if daemon.off:
+            _leave(daemon, "stays switched off")
+        raise
+    was_off = check_file(daemon.place.off)
+    if was_off:
+        os.unlink(daemon.place.off)
+    daemon.off = False
+    return {"was_off": was_off, "pid": os.getpid()}
+
+
+def _check_person(daemon: Daemon, connection: Connection, params: Params, method: str) -> None:
+    """Raises `HumanOnly` unless a person asks, at a terminal or with the word for it."""
+    check_human(method, daemon.presence.caller(connection).human)
+    line = HUMAN_METHODS[method]
+    if flag(params, "i_am_human"):
+        log.warning("pid %d said --i-am-human: %s", connection.pid, line)
+    elif not processes.has_terminal(connection.pid):
+        raise HumanOnly("this takes a person at a terminal", f"without one: {line} --i-am-human (it is logged)")
 
 
 def retire(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:

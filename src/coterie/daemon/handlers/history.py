@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from coterie.addresses import resolve
 from coterie.daemon.handlers.params import Params, maybe_text, number, text
-from coterie.errors import Ambiguous, NoMatch
+from coterie.errors import Ambiguous, BadInput, NoMatch
 from coterie.frames import frame, heading
 from coterie.limits import LOG_ROWS_MAX
 from coterie.peers import Peer
@@ -47,19 +47,31 @@ def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any
     """What was sent, newest last: an agent sees its own mail, a person everybody's."""
     caller = daemon.presence.caller(connection)
     me = daemon.presence.self_of(connection)
+    mine = None if caller.human else me.id
     named = maybe_text(params, "peer")
-    about = me.id if not caller.human else None
-    if named and caller.human:
-        found = resolve(named, daemon.presence.roster, me)
-        about = found.peers[0].id
+    other = _one_peer(daemon, named, me) if named else None
     thread = maybe_text(params, "thread")
     if thread:
         thread = find_message(daemon, None if caller.human else me, thread)["thread"]
     limit = int(number(params, "limit", 20, 1, LOG_ROWS_MAX))
     before = int(number(params, "before", 0, 0, 1 << 62)) or None
-    rows = stored.log(daemon.store.reader, peer=about, thread=thread, before=before, limit=limit)
+    rows = stored.log(
+        daemon.store.reader,
+        peer=mine or other,
+        other=other if mine else None,
+        thread=thread,
+        before=before,
+        limit=limit,
+    )
     names = {peer.id: peer.name for peer in daemon.presence.roster}
     return {"messages": [public(row, names, me) for row in reversed(rows)]}
+
+
+def _one_peer(daemon: Daemon, address: str, me: Peer) -> str:
+    found = resolve(address, daemon.presence.roster, me)
+    if found.group:
+        raise BadInput(f"{address[:40]!r} may mean several peers", "name one")
+    return found.peers[0].id
 
 
 def public(row: Row, names: dict[str, str], me: Peer) -> dict[str, Any]:
@@ -91,6 +103,7 @@ async def read(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     me = daemon.presence.self_of(connection)
     row, call = find_message(daemon, me, text(params, "message")), text(params, "call")
     if row["recipient"] == me.id:
+        connection.carries(me.id, call, [])
         await daemon.post.asked_for(me.id, row["id"], call)
     shown = frame(stored.letter(row))
     return {"id": row["id"], "call": call, "frame": shown, "state": row["state"], "reason": row["reason"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coterie.daemon.handlers.params import Params, flag, maybe_text, text, texts
-from coterie.daemon.letterbox import Bundle, bundle
+from coterie.daemon.letterbox import bundle
 from coterie.messages import Carrier
 from coterie.store import messages as stored
 
@@ -34,24 +34,19 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
         daemon.post.session_reads(peer.id)
     found, opened = bundle(daemon, peer, carrier, call, main=main, everything=check, beside=texts(params, "beside"))
     receipts = _receipts(daemon, peer.id, everything=check)
+    if found.letters or receipts:
+        connection.carries(peer.id, call, [(receipt["id"], receipt["state"]) for receipt in receipts])
     await daemon.post.record(peer.id, [*changes, *opened])
-    await _note(daemon, peer.id, found, receipts)
-    return {**found.to_wire(), "receipts": receipts}
-
-
-async def _note(daemon: Daemon, peer_id: str, found: Bundle, receipts: list[dict[str, Any]]) -> None:
-    peer = daemon.presence.roster.get(peer_id)
-    if peer and found.recalled:
+    if found.recalled:
         peer.recall_due = False
         await daemon.presence.save(peer)
-    if receipts:
-        pairs = [(receipt["id"], receipt["state"]) for receipt in receipts]
-        await daemon.store.write(lambda connection: stored.told(connection, pairs))
+    return {**found.to_wire(), "receipts": receipts}
 
 
 def _receipts(daemon: Daemon, peer: str, *, everything: bool) -> list[dict[str, Any]]:
     """What became of the peer's own messages since it was told last; bad ends are told unasked."""
     rows = stored.receipts(daemon.store.reader, peer, RECEIPTS_MAX)
+    telling = {pair for other in daemon.server.connections for pairs in other.calls.values() for pair in pairs}
     names = {other.id: other.name for other in daemon.presence.roster}
     return [
         {
@@ -61,21 +56,38 @@ def _receipts(daemon: Daemon, peer: str, *, everything: bool) -> list[dict[str, 
             "reason": row["reason"],
         }
         for row in rows
-        if everything or row["state"] in BAD_ENDS
+        if (everything or row["state"] in BAD_ENDS) and (row["id"], row["state"]) not in telling
     ]
+
+
+async def written(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """The texts with these names are out: their mail is offered, and their receipts are told."""
+    peer, calls = daemon.presence.self_of(connection), texts(params, "calls")
+    await daemon.post.written(peer.id, calls)
+    await _told(daemon, connection, calls)
+    return {}
+
+
+async def _told(daemon: Daemon, connection: Connection, calls: list[str]) -> None:
+    pairs = [pair for call in calls for pair in connection.calls.get(call, [])]
+    if pairs:
+        await daemon.store.write(lambda database: stored.told(database, pairs))
+    for call in calls:  # Only now: until it is stored, what is being told must not be told again.
+        connection.calls.pop(call, None)
 
 
 async def shown(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """The terminal took the text named `call`: the person was shown it."""
-    peer = daemon.presence.self_of(connection)
-    await daemon.post.record(peer.id, daemon.post.box(peer.id).show(text(params, "call")))
+    peer, call = daemon.presence.self_of(connection), text(params, "call")
+    await daemon.post.record(peer.id, daemon.post.box(peer.id).show(call))
+    await _told(daemon, connection, [call])
     return {}
 
 
 async def failed(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """The text named `call` did not get out (the call was cancelled): the next carrier gets what it held."""
-    peer = daemon.presence.self_of(connection)
-    box = daemon.post.box(peer.id)
-    await daemon.post.record(peer.id, box.lapse("the call was cancelled", text(params, "call")))
+    peer, call = daemon.presence.self_of(connection), text(params, "call")
+    connection.calls.pop(call, None)
+    await daemon.post.record(peer.id, daemon.post.box(peer.id).fail_unwritten("the call was cancelled", [call]))
     daemon.post.push(peer.id)
     return {}

@@ -54,12 +54,20 @@ def send(daemon: Daemon, connection: Connection, params: Params) -> asyncio.Futu
 
     A send that is sent again (same id) is not stored twice: the answer is that of the stored message.
     """
-    request = _understand(daemon, daemon.presence.self_of(connection), params)
+    sender = daemon.presence.self_of(connection)
+    try:
+        request = _understand(daemon, sender, params)
+    except CoterieError:
+        # Sent again, and its recipient has gone since: what was accepted stays accepted.
+        before = stored.copies(daemon.store.reader, text(params, "id"))
+        if before and before[0]["sender"] == sender.id:
+            return {"messages": _report_stored(daemon, before)}
+        raise
     settle_s = number(params, "settle_s", 0, 0, SETTLE_S)
     fresh = [_new(daemon, request, peer, n) for n, peer in enumerate(request.recipients, start=1)]
     writing = daemon.store.write(lambda connection: stored.accept(connection, request.id, fresh, request.acknowledges))
     if request.wait_s or settle_s:
-        return _finish(daemon, request, fresh, writing, settle_s)
+        return _finish(daemon, connection, request, fresh, writing, settle_s)
     # The short way, without a task of its own: it halves what a send costs.
     answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     writing.add_done_callback(lambda done: _conclude(daemon, request, fresh, done, answer))
@@ -82,6 +90,7 @@ def _conclude(
 
 async def _finish(
     daemon: Daemon,
+    connection: Connection,
     request: _Send,
     fresh: list[NewMessage],
     writing: asyncio.Future[list[Row]],
@@ -91,7 +100,11 @@ async def _finish(
     before = _arrive(daemon, request, fresh, writing)
     answer = None
     if request.wait_s:
-        answer = (await _answered_before(daemon, request) if before else None) or await _wait(daemon, request)
+        connection.carries(request.sender.id, call_of(request.id), [])
+        answer = await _answered_before(daemon, request) if before else None
+        answer = answer or await _wait(daemon, connection, request)
+        if not answer.get("answer"):
+            connection.calls.pop(call_of(request.id), None)
     else:
         for message in fresh:
             await daemon.post.settled(message.recipient, [message.id], settle_s)
@@ -216,7 +229,7 @@ def _new(daemon: Daemon, request: _Send, recipient: Peer, number: int) -> NewMes
 # --- answering ------------------------------------------------------------------------------------------------------
 
 
-async def _wait(daemon: Daemon, request: _Send) -> dict[str, Any]:
+async def _wait(daemon: Daemon, connection: Connection, request: _Send) -> dict[str, Any]:
     recipient = request.recipients[0]
     other = daemon.post.waits.between(recipient.id, request.sender.id)
     if other:
@@ -224,13 +237,15 @@ async def _wait(daemon: Daemon, request: _Send) -> dict[str, Any]:
     answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     wait = Wait(request.sender.id, recipient.id, request.thread, call_of(request.id), answered)
     daemon.post.waits.begin(wait)
+    connection.waits.append(wait)
     try:
         message = await asyncio.wait_for(asyncio.shield(answered), request.wait_s)
     except TimeoutError:
         return {"answer": None}
     finally:
         daemon.post.waits.end(wait)
-    return _answer(daemon, message, wait.call)
+        connection.waits.remove(wait)
+    return _answer(daemon, message, wait.call) if message else {"answer": None}
 
 
 async def _answered_before(daemon: Daemon, request: _Send) -> dict[str, Any] | None:
@@ -255,10 +270,13 @@ def _answer(daemon: Daemon, message: str, call: str) -> dict[str, Any]:
 def _report(daemon: Daemon, request: _Send, before: list[Row]) -> list[dict[str, Any]]:
     """What is known of each copy at this moment."""
     if before:
-        rows = stored.copies(daemon.store.reader, request.id)
-        return [_line(daemon, row["id"], row["recipient"], row["state"]) for row in rows]
+        return _report_stored(daemon, stored.copies(daemon.store.reader, request.id))
     copies = enumerate(request.recipients, start=1)
     return [_line(daemon, ids.copy_id(request.id, n), peer.id, None) for n, peer in copies]
+
+
+def _report_stored(daemon: Daemon, rows: list[Row]) -> list[dict[str, Any]]:
+    return [_line(daemon, row["id"], row["recipient"], row["state"]) for row in rows]
 
 
 def _line(daemon: Daemon, message: str, recipient: str, state: str | None) -> dict[str, Any]:

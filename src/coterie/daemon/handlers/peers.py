@@ -36,7 +36,8 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
     written = texts(params, "written")
     peer, known = await daemon.presence.register(connection, claim, displaced=displaced)
     if not displaced and daemon.presence.adapters.get(peer.id) is connection:
-        daemon.post.adapter_came(peer.id, written)
+        under_way = {call for other in daemon.server.connections for call in other.calls}
+        daemon.post.adapter_came(peer.id, written, under_way)
     return {"peer": card(daemon, peer, {}), "known": known}
 
 
