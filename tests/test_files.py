@@ -300,7 +300,24 @@ def test_a_file_that_may_not_be_opened(tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError
 
     path = str(tmp_path / "file")
+    Path(path).touch(0o600)
     monkeypatch.setattr(files.os, "open", refuse)
+    with pytest.raises(PermissionError):  # Not for its mode: a sandbox forbids it, which the caller can say better.
+        open_private(path, os.O_RDWR)
+    os.chmod(path, 0o400)
     with pytest.raises(Unsafe) as caught:
         open_private(path, os.O_RDWR)
     assert refusal(caught) == (f"{path} cannot be opened by you", f"chmod 600 {path}")
+
+
+def test_the_working_folder_can_be_told_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(strange)
+    monkeypatch.chdir(os.fsdecode(strange))
+    assert files.working_folder() == f"{tmp_path}/\ufffd"
+    os.rmdir(strange)
+    assert files.working_folder() == "/"
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_known_to_be_shut(tmp_path: Path) -> None:
+    assert files._may_be_opened(str(tmp_path / "none")) is True

@@ -470,3 +470,15 @@ def test_headings_stay_in_their_room(letters: list[Letter], room: int, measure: 
     assert named == [heading(letter) for letter in letters[: len(named)]]
     if len(named) < len(letters):
         assert text.endswith(f"\n- and {len(letters) - len(named)} more")
+
+
+@pytest.mark.parametrize("code", ["Vec<Command>", "Map<String, Task>", "x<user>", "a<b>c", "if a <b"])
+def test_code_that_looks_like_a_wrapper_stays(code: str) -> None:
+    assert neutralise(code) == code
+
+
+@pytest.mark.parametrize(
+    "text", ["x<system-reminder>", "x</user_instructions>", "<task-notification>", "<bash-stdout>"]
+)
+def test_a_wrapper_with_a_compound_name_is_defused_wherever_it_stands(text: str) -> None:
+    assert "<" not in neutralise(text)

@@ -274,3 +274,11 @@ def test_what_was_encoded_is_read_again(messages: list[Any], piece: int) -> None
     stream = b"".join(map(encode, messages))
     assert stream.count(b"\n") == len(messages)
     assert read([stream[at : at + piece] for at in range(0, len(stream), piece)]) == messages
+
+
+def test_half_a_surrogate_pair_can_be_mended_and_the_rest_stays() -> None:
+    line = b'{"text":"cut \\ud83d, whole \\ud83d\\ude00, \\u00e9 \xf0\x9f\x9a\x80"}'
+    assert decode(line, mend=True) == {"text": "cut \ufffd, whole 😀, é 🚀"}
+    with pytest.raises(BadLine, match="half a surrogate pair"):
+        decode(line)
+    assert decode(b'{"text":"nothing to mend"}', mend=True) == {"text": "nothing to mend"}

@@ -782,7 +782,7 @@ class Delivery(RuleBasedStateMachine):
         self.hooked = True
         self.store(self.box.signal(Signal.STOP))
         self.see(self.stepwise())
-        for message, text in list(self.texts.items()):
+        for message, text in [(m, t) for m, t in self.texts.items() if t.written]:
             text.stops += 1
             if text.stops == 2:
                 self.close(message, "queued")

@@ -3,8 +3,8 @@
     p_7f3k9q2m, p_7f3k, 7f3k     the peer with that id, or the only one whose id begins so
     bob                          the peer with that name, whatever its case
     bob@laptop                   that peer of a paired device
-    role:builder                 every live holder of the role
-    repo                         every live peer in the sender's repository
+    role:builder                 every holder of the role who is here (live or loaded)
+    repo                         everybody here in the sender's repository
     all                          every live peer of this device
     me                           the sender itself
 

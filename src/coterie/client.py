@@ -196,7 +196,9 @@ def _start(place: Home, options: tuple[str, ...], deadline: float) -> bool:
         make_folder(place.folder)
         make_folder(place.socket_folder)
         lock = open_private(place.lock, os.O_RDWR)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in (*_FORBIDDEN, errno.EROFS):
+            raise
         raise _sandboxed(error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -111,12 +111,30 @@ def check_socket(path: str) -> bool:
     return True
 
 
+def working_folder() -> str:
+    """Where this process works. A name that is not UTF-8 is spelled with U+FFFD; a folder that was removed is ``/``."""
+    try:
+        return os.fsencode(os.getcwd()).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return "/"
+
+
+def _may_be_opened(path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return True
+    return found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & FILE_MODE == FILE_MODE
+
+
 def open_private(path: str, flags: int) -> int:
     """Open a file that is ours alone, made with mode 0600 from birth. Raises `Unsafe`, with the fix."""
     check_file(path)
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
     except PermissionError:
+        if _may_be_opened(path):
+            raise  # It is ours and open to us: something else forbids it, such as a sandbox.
         raise Unsafe(f"{path} cannot be opened by you", f"chmod 600 {path}") from None
     except OSError as error:
         if error.errno not in NO_ROOM:

@@ -28,9 +28,13 @@ QUOTE = "| "
 _LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029\v\f]")
 # Wrappers by which the agents' clients mark what is not the user's: a peer must not be able to write one. Possessive
 # (``*+``), or a "<" before a long run of blanks would take quadratic time: a megabyte of them, half a day.
+# A word that also stands in code (``Vec<Command>``) counts only where it does not follow a word.
+_TAG_WORDS = (
+    "system|user|assistant|human|channel|cross-session|hook|tool|function|coterie|antml|command|local|environment|"
+    "instructions|permissions|turn|task|bash|new-diagnostics"
+)
 _WRAPPERS = re.compile(
-    r"<(?=\s*+(?:/\s*+)?(?:system|user|assistant|human|channel|cross-session|hook|tool|function|coterie|antml|command"
-    r"|local)[\w:.-]*+(?:[\s>/]|$))",
+    rf"<(?=\s*+(?:/\s*+)?(?:{_TAG_WORDS})[\w:.-]*+(?:[\s>/]|$))(?:(?=[\s/]*+[^\W_]*+[:._-])|(?<!\w<))",
     re.IGNORECASE,
 )
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

@@ -70,10 +70,21 @@ def _check(line: bytes, value: Any) -> None:
             raise BadLine("a text holds half a surrogate pair") from None
 
 
-def decode(line: bytes) -> dict[str, Any] | list[Any]:
-    """The object (or the list: a batch) on one line. Raises `BadLine`, and nothing else."""
+def _mended(value: Any) -> Any:
+    """`value` with U+FFFD for every half of a surrogate pair."""
+    return _decode(_encode(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def decode(line: bytes, *, mend: bool = False) -> dict[str, Any] | list[Any]:
+    """The object (or the list: a batch) on one line. Raises `BadLine`, and nothing else.
+
+    `mend` takes half a surrogate pair for U+FFFD. Clients written in JavaScript cut a text within an emoji; refusing
+    their whole line would leave a call without an answer.
+    """
     try:
         value = _decode(line.decode())
+        if mend and b"\\u" in line:
+            value = _mended(value)
         _check(line, value)
     except UnicodeDecodeError as error:
         raise BadLine(f"not UTF-8 at byte {error.start}") from None

@@ -365,6 +365,8 @@ class Mailbox:
     def _count_stop(self) -> list[Change]:
         changes: list[Change] = []
         for offer in self.open_offers():
+            if not offer.written:
+                continue  # Nothing was there to be read at this Stop.
             offer.stops += 1
             entry = self.entries[offer.message]
             if offer.stops >= STOPS_WITHOUT_EVIDENCE:

@@ -207,7 +207,7 @@ def test_a_message_expires_and_its_sender_is_told(daemon: Place) -> None:
     sender.call("messages.send", {"id": message, "to": "web", "text": "soon void", "life_s": 1.0})
     daemon.wait_state(message, "expired")
     receipts = sender.call("mail.take", {"call": ids.new_token()})["receipts"]
-    assert receipts == [{"id": message, "to": "web", "state": "expired", "reason": "nobody read it in time"}]
+    assert receipts == [{"id": message, "to": "web", "state": "expired", "reason": "no sign that it was read in time"}]
     back = daemon.agent("session-web")
     assert back.tool("check_messages") == "No unread messages."
 

@@ -27,7 +27,7 @@ def examples(*lines: str) -> str:
 def current_folder() -> str:
     """Where the command runs. Raises `BadInput` if that folder was removed."""
     try:
-        return os.getcwd()
+        return os.fsencode(os.getcwd()).decode("utf-8", "replace")
     except FileNotFoundError:
         raise BadInput("the folder you are in is no more", "cd to one that is") from None
 

@@ -27,7 +27,7 @@ class Batch:
     """One line to be."""
 
     call: str
-    messages: list[str] = field(default_factory=list)
+    joined: int = 0
     size: int = WORDS_BYTES
     planned: int = 0
     """Messages that are being stored and will join; their commits are under way, so they come within moments."""
@@ -58,9 +58,14 @@ class _Line:
 class Inboxes:
     """The inboxes of all sessions."""
 
-    def __init__(self, adapter_of: Callable[[str], Connection | None], letters: Callable[[list[str]], list[Letter]]):
+    def __init__(
+        self,
+        adapter_of: Callable[[str], Connection | None],
+        letters_of: Callable[[str, str], list[Letter]],
+    ) -> None:
         self._adapter_of = adapter_of
-        self._letters = letters
+        self._letters_of = letters_of
+        """The messages of a peer whose open offer is in the batch of this name: some may be over meanwhile."""
         self._lines: dict[str, _Line] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -85,7 +90,7 @@ class Inboxes:
         batch.planned += 1
         return batch.call
 
-    def add(self, peer: str, message: str, call: str) -> bool:
+    def add(self, peer: str, call: str) -> bool:
         """A planned message is stored: it goes out with its batch, as soon as the inbox may be written to. False if
         the batch is no more, as the adapter went away meanwhile.
         """
@@ -93,7 +98,7 @@ class Inboxes:
         if batch is None:
             return False
         batch.planned -= 1
-        batch.messages.append(message)
+        batch.joined += 1
         self._pump(peer)
         return True
 
@@ -152,12 +157,13 @@ class Inboxes:
         if batch.planned:
             return
         line.batches.popleft()
-        if batch.messages:
-            self._write(peer, line, batch)
+        letters = self._letters_of(peer, batch.call) if batch.joined else []
+        if letters:
+            self._write(peer, line, batch, letters)
         else:
             self._pump(peer)
 
-    def _write(self, peer: str, line: _Line, batch: Batch) -> None:
+    def _write(self, peer: str, line: _Line, batch: Batch, letters: list[Letter]) -> None:
         adapter = self._adapter_of(peer)
         if adapter is None:
             return  # Its end is being reported, and ends the offers of this batch too.
@@ -165,7 +171,7 @@ class Inboxes:
         line.unread_lines += 1
         line.not_before = self._loop.time() + INBOX_GAP_S
         point("before-push")
-        adapter.notify("push", {"call": batch.call, "text": self._text(batch)})
+        adapter.notify("push", {"call": batch.call, "text": _text(letters)})
 
     def _gap_over(self, peer: str) -> None:
         line = self._lines.get(peer)
@@ -173,7 +179,7 @@ class Inboxes:
             line.timer = None
             self._pump(peer)
 
-    def _text(self, batch: Batch) -> str:
-        frames = [frame(letter) for letter in self._letters(batch.messages)]
-        count = "a message" if len(frames) == 1 else f"{len(frames)} messages"
-        return SEPARATOR.join([f"coterie brings {count} from other agents.", *frames])
+
+def _text(letters: list[Letter]) -> str:
+    count = "a message" if len(letters) == 1 else f"{len(letters)} messages"
+    return SEPARATOR.join([f"coterie brings {count} from other agents.", *map(frame, letters)])

@@ -31,12 +31,14 @@ class Post:
         self, store: Store, clock: Callable[[], float], adapter_of: Callable[[str], Connection | None]
     ) -> None:
         self.waits = Waits()
-        self.inboxes = Inboxes(adapter_of, self.letters)
+        self.inboxes = Inboxes(adapter_of, self._letters_of)
         self._store = store
         self._clock = clock
         self._boxes: dict[str, Mailbox] = {}
         self._writing: Counter[str] = Counter()
         self._stale: set[str] = set()
+        self.on_requeued: Callable[[], None] = lambda: None
+        """Called when an offer lapsed: its message may have outlived its life meanwhile."""
         self._settling: dict[str, list[asyncio.Future[None]]] = {}
 
     # --- books ------------------------------------------------------------------------------------------
@@ -50,6 +52,9 @@ class Post:
     def letters(self, messages: Sequence[str]) -> list[Letter]:
         """What frames need of these messages."""
         return stored.letters(self._store.reader, messages)
+
+    def _letters_of(self, peer: str, call: str) -> list[Letter]:
+        return self.letters([offer.message for offer in self.box(peer).open_offers(call)])
 
     async def record(self, peer: str, changes: Sequence[Change]) -> None:
         """Write what the mailbox of `peer` changed, and return when it is on the disk."""
@@ -68,6 +73,8 @@ class Post:
                 del self._writing[peer]
                 self._refresh(peer)
         self._settled(changes)
+        if any(change.state is State.QUEUED for change in changes):
+            self.on_requeued()
 
     def record_soon(self, peer: str, changes: Sequence[Change]) -> None:
         """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
@@ -145,7 +152,7 @@ class Post:
             self._hand_over(peer, message, call)
 
     def _hand_over(self, peer: str, message: str, call: str) -> None:
-        if self.inboxes.add(peer, message, call):
+        if self.inboxes.add(peer, call):
             return
         box = self.box(peer)
         lost = [offer for offer in box.open_offers(call) if offer.message == message]

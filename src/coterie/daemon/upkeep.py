@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class Expiry:
-    """Ends messages whose life is over, when it is over."""
+    """Ends messages whose life is over, when it is over. One that is offered may be read any moment, and lives until
+    its offer lapses.
+    """
 
     def __init__(self, store: Store, post: Post, clock: Callable[[], float]) -> None:
         self._store = store
@@ -35,6 +37,10 @@ class Expiry:
     def start(self) -> None:
         """End what expired while no daemon ran, and set the timer."""
         self._run()
+
+    def look(self) -> None:
+        """A message waits again that may have expired while it was offered."""
+        self._set(self._clock())
 
     def at_latest(self, when: float) -> None:
         """A message expires at `when`: look then, unless an earlier look is set already."""
@@ -56,7 +62,7 @@ class Expiry:
     def _run(self) -> None:
         self._timer, self._next = None, None
         for message, recipient in stored.expired(self._store.reader, self._clock()):
-            changes = self._post.box(recipient).end(message, MessageState.EXPIRED, "nobody read it in time")
+            changes = self._post.box(recipient).end(message, MessageState.EXPIRED, "no sign that it was read in time")
             self._post.record_soon(recipient, changes)
         soonest = stored.next_expiry(self._store.reader)
         if soonest is not None:

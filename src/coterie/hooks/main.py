@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _serve(kind: AgentKind, said: bytes) -> dict[str, Any] | None:
-    told = decode(said)
+    told = decode(said, mend=True)
     if not isinstance(told, dict):
         raise BadInput("a hook is told one JSON object")
     event = kind.hook_event(told, os.environ)

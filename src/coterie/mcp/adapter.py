@@ -10,6 +10,7 @@ from collections import deque
 from coterie import agents, ids
 from coterie.agents.kind import OTHER
 from coterie.errors import BadInput, CoterieError, Unavailable
+from coterie.files import working_folder
 from coterie.mcp import tools, words
 from coterie.mcp.link import Link
 from coterie.mcp.wire import INVALID_PARAMS, Host, Rejected, Wire
@@ -58,7 +59,7 @@ class Adapter(Host):
         """Whether there is somebody to register: before, it may be a health check."""
         self._displaced = False
         self._parent = os.getppid()
-        self._cwd = _cwd()
+        self._cwd = working_folder()
         self._written: deque[str] = deque(maxlen=WRITTEN_KEPT)
         self._running: dict[int | str, _Running] = {}
         self._wire = Wire(self, self._write)
@@ -221,14 +222,6 @@ class Adapter(Host):
         else:
             self._written.append(call)
             self._link.call("offers.written", {"call": call}, _ignore)
-
-
-def _cwd() -> str:
-    """Where the session works; a folder that was removed since is still where it worked."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return "/"
 
 
 def _ignore(result: Json | None, error: CoterieError | None) -> None:

@@ -61,7 +61,7 @@ class Wire:
         """Serve every line that `data` completes."""
         for line in self._reader.feed(data):
             try:
-                message = decode(line) if isinstance(line, bytes) else _raise(line)
+                message = decode(line, mend=True) if isinstance(line, bytes) else _raise(line)
             except BadLine as error:
                 self._write(
                     encode({"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": str(error)}})

@@ -65,9 +65,9 @@ WHERE sender = ? AND told <> state AND state <> 'queued' ORDER BY seq DESC LIMIT
 """
 _TOLD = "UPDATE messages SET told = ? WHERE id = ?"
 _EXPIRED = """
-SELECT id, recipient FROM messages WHERE state IN ('queued', 'offered') AND expires_at <= ?
+SELECT id, recipient FROM messages WHERE state = 'queued' AND expires_at <= ?
 """
-_NEXT_EXPIRY = "SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered')"
+_NEXT_EXPIRY = "SELECT min(expires_at) FROM messages WHERE state = 'queued'"
 _UNANSWERED = """
 SELECT id FROM messages WHERE recipient = ? AND state = 'shown' ORDER BY seq DESC LIMIT ?
 """
@@ -224,12 +224,12 @@ def told(connection: sqlite3.Connection, states: Iterable[tuple[str, str]]) -> N
 
 
 def expired(connection: sqlite3.Connection, now: float) -> list[tuple[str, str]]:
-    """Unread messages whose life is over, each with its recipient."""
+    """Messages that wait and whose life is over, each with its recipient."""
     return [(row["id"], row["recipient"]) for row in connection.execute(_EXPIRED, (now,))]
 
 
 def next_expiry(connection: sqlite3.Connection) -> float | None:
-    """When the next unread message expires."""
+    """When the next message that waits expires."""
     found: float | None = connection.execute(_NEXT_EXPIRY).fetchone()[0]
     return found
 

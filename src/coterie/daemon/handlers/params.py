@@ -33,7 +33,7 @@ def number(params: Params, name: str, default: float, low: float, high: float) -
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadInput(f"{name} must be a number")
     if not low <= value <= high:
-        raise BadInput(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+        raise BadInput(f"{name} must be between {low:g} and {high:g}")
     return float(value)
 
 

@@ -9,7 +9,7 @@ from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
 from coterie.errors import BadInput
 from coterie.frames import one_line
-from coterie.peers import LISTED, SCOPES, Claim, Peer, Process, in_scope
+from coterie.peers import LISTED, SCOPES, Claim, Peer, Process, check_name, in_scope
 from coterie.policy import check_human
 from coterie.store import peers as stored
 
@@ -24,7 +24,7 @@ CWD_CHARS = 200
 async def register(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """An adapter says whose session it serves. The pid is the kernel's word, the rest the adapter's."""
     claim = Claim(
-        kind=text(params, "kind"),
+        kind=check_name(text(params, "kind"), "kind"),
         cwd=folder(text(params, "cwd")),
         adapter=processes.identify(connection.pid),
         agent=_agent(connection.pid, int(number(params, "agent_pid", 0, 0, 1 << 31))),
@@ -43,7 +43,7 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
 
 def folder(path: str) -> str:
     """A working folder as the caller's kernel names it. It is not looked at here: it may lie on a mount that hangs."""
-    if not path.startswith("/"):
+    if not path.startswith("/") or "\0" in path:
         raise BadInput("cwd must be an absolute path")
     return path
 

@@ -16,7 +16,7 @@ from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
 from coterie.frames import SEPARATOR, in_chars
 from coterie.messages import Carrier, Signal
-from coterie.peers import Claim, Peer
+from coterie.peers import Claim, Peer, check_name
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Connection
@@ -98,7 +98,8 @@ async def _context(daemon: Daemon, peer: Peer, name: str, room: int) -> str:
 
 async def _session_peer(daemon: Daemon, connection: Connection, params: Params) -> Peer:
     """The peer of the session that the event is about: joined, or made where the event begins a session."""
-    kind, session, source = text(params, "kind"), text(params, "session"), text(params, "source", "startup")
+    kind = check_name(text(params, "kind"), "kind")
+    session, source = text(params, "session"), text(params, "source", "startup")
     pid = int(number(params, "agent_pid", 0, 0, 1 << 31))
     agent = processes.identify(pid) if pid in processes.lineage(connection.pid)[1:] else None
     claim = Claim(

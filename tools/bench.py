@@ -1,0 +1,273 @@
+"""The benchmark: what is promised about speed and memory, measured on this machine.
+
+usage: python tools/bench.py [--quick]     (make bench)
+
+Prints a table and writes build/bench.json. A figure that is over what is promised does not change the exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import datetime
+import json
+import os
+import platform
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+import _starts
+import coterie
+from _crowd import Crowd, crowd, join_at_once
+from _load import disk, durable_sends
+from _parts import Place, median, memory, percentile, place
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RESULT = os.path.join(ROOT, "build", "bench.json")
+SIZES = (2, 50, 200)
+REST_SIZES = (1, 50, 200)
+RSS_MAX_MIB = 35.0
+SESSION_MAX_KIB = 32.0
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often things are measured."""
+
+    disk: int = 300
+    starts: int = 40
+    daemon_starts: int = 10
+    processes: int = 40
+    sends: tuple[int, int, int] = (100, 500, 1000)
+    """Messages with 2, 50 and 200 sessions connected."""
+    rest_s: float = 3.0
+    runs: int = 3
+    each: tuple[int, int] = (500, 1500)
+    """Sends of each of 16 connections, with 1 and with 8 in flight."""
+
+
+QUICK = Rounds(
+    disk=50, starts=8, daemon_starts=3, processes=8, sends=(10, 100, 200), rest_s=1.0, runs=1, each=(100, 400)
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: what is claimed, promised and measured."""
+
+    claim: str
+    promised: str
+    measured: str
+    ok: bool | None
+    """None where nothing is promised."""
+    values: dict[str, float | int | list[float]]
+
+
+class Bench:
+    """Measures, one part after another, and collects the rows."""
+
+    def __init__(self, rounds: Rounds) -> None:
+        self.rounds = rounds
+        self.rows: dict[str, Row] = {}
+
+    # --- parts ------------------------------------------------------------------------------------------
+
+    def starts(self) -> None:
+        """Whole processes, with and without a daemon."""
+        with place("coterie-bench-") as here:
+            took = disk(here.root, self.rounds.disk)
+            self._row("disk_fsync", "the disk itself: 4 KiB written and fsync", "", None, _spread(took))
+            _starts.next_list(here)
+            took = [_starts.initialize(here) for _ in range(self.rounds.starts)]
+            self._at_most("session_start", "session start, daemon up: spawn to initialize", 40, took)
+            took = [_starts.first_list() for _ in range(self.rounds.daemon_starts)]
+            self._at_most("daemon_start_new", "no daemon, new home: spawn to first list_peers", 300, took)
+            took = [_starts.next_list(here) for _ in range(self.rounds.daemon_starts)]
+            self._at_most("daemon_start", "no daemon, home in use: spawn to first list_peers", 300, took)
+            self._commands(here)
+
+    def _commands(self, here: Place) -> None:
+        took = [_starts.hook(here, _starts.SESSION) for _ in range(self.rounds.processes)]
+        self._at_most("hook", "hook, whole process", 40, took)
+        if os.path.exists(os.path.join(os.path.dirname(coterie.__file__), "cli", "main.py")):
+            took = [_starts.peers(here) for _ in range(self.rounds.processes)]
+            self._at_most("command_peers", "coterie peers, whole process", 80, took)
+        here.end_daemon()
+        took = [_starts.hook(here, _starts.SESSION) for _ in range(self.rounds.processes)]
+        self._at_most("hook_no_daemon", "hook, whole process, no daemon up", 40, took)
+
+    def sessions(self) -> None:
+        """Growing numbers of sessions: memory, rest, messages."""
+        with crowd() as people:
+            at_rest: dict[int, tuple[float, int, float]] = {}
+            delays: dict[int, list[float]] = {}
+            for size in sorted({*SIZES, *REST_SIZES}):
+                _progress(f"{size} sessions")
+                people.grow(size)
+                if size in REST_SIZES:
+                    rest = people.rest(people.here.daemon(), self.rounds.rest_s)
+                    at_rest[size] = (people.daemon_memory(), rest.switches, rest.cpu_ms)
+                if size in SIZES:
+                    count = self.rounds.sends[SIZES.index(size)]
+                    delays[size] = [people.send(1 + number % (size - 1)) for number in range(count)]
+            self._memory(people, at_rest)
+            for size, took in delays.items():
+                values = _spread(took)
+                ok = values["p50_ms"] <= 1 and values["p99_ms"] <= 5
+                claim = f"send to inbox, durable, {size} sessions connected"
+                self._row(f"send_to_inbox_{size}", claim, "p50 1, p99 5 ms", ok, values)
+
+    def _memory(self, people: Crowd, at_rest: dict[int, tuple[float, int, float]]) -> None:
+        """The adapter that sent, and the one that was pushed to; the daemon with few and many sessions."""
+        used = [memory(agent.pids["adapter"]) for agent in people.agents[:2]]
+        resident, private = (max(pair[index] for pair in used) for index in (0, 1))
+        self._figure("adapter_rss", "a session's adapter, resident, after a send or push", 14, resident, "MiB")
+        self._figure("adapter_private", "a session's adapter, private", 6, private, "MiB")
+        fewest, most = min(at_rest), max(at_rest)
+        resident = at_rest[fewest][0]
+        self._figure("daemon_rss", f"daemon, idle, resident, {fewest} session", RSS_MAX_MIB, resident, "MiB")
+        each = (at_rest[most][0] - resident) * 1024 / (most - fewest)
+        self._figure("daemon_per_session", f"daemon, each session, of {most}", SESSION_MAX_KIB, each, "KiB")
+        for size, (rss, switches, cpu_ms) in at_rest.items():
+            claim = f"daemon, idle for {self.rounds.rest_s:g} s, wake-ups, {size} sessions"
+            values = {"wakeups": switches, "cpu_ms": round(cpu_ms, 3), "rss_mib": round(rss, 2)}
+            measured = f"{switches}, CPU {cpu_ms:.1f} ms, {rss:.1f} MiB"
+            self.rows[f"daemon_idle_{size}"] = Row(claim, "0", measured, switches == 0, {**values})
+        rest = people.rest(people.agents[0].pids["adapter"], self.rounds.rest_s)
+        claim = f"a session's adapter, idle for {self.rounds.rest_s:g} s, wake-ups"
+        values = {"wakeups": rest.switches, "cpu_ms": round(rest.cpu_ms, 3)}
+        self.rows["adapter_idle"] = Row(claim, "0", str(rest.switches), rest.switches == 0, {**values})
+
+    def load(self) -> None:
+        """Durable sends as fast as they go."""
+        for in_flight, least, each in ((1, 5_000, self.rounds.each[0]), (8, 15_000, self.rounds.each[1])):
+            rates = []
+            for _ in range(self.rounds.runs):
+                rates.append(round(durable_sends(in_flight, each)))
+                _progress(f"  {rates[-1]} sends a second, {in_flight} in flight")
+            rate = median(rates)
+            claim = f"durable sends, 16 connections, {in_flight} in flight each"
+            measured = f"{rate:,.0f}/s ({', '.join(f'{value:,.0f}' for value in rates)})"
+            values: dict[str, float | int | list[float]] = {"per_second": rate, "runs": list(rates)}
+            self.rows[f"durable_sends_{in_flight}"] = Row(claim, f">= {least:,}/s", measured, rate >= least, values)
+
+    def joining(self) -> None:
+        """Many at the same moment."""
+        size = SIZES[-1]
+        joined, seconds = join_at_once(size)
+        claim = f"{size} sessions joining at once, no daemon up"
+        measured = f"{joined} of {size} in {seconds:.1f} s"
+        values = {"joined": joined, "seconds": round(seconds, 2)}
+        self.rows["joining"] = Row(claim, f"{size} of {size}", measured, joined == size, {**values})
+
+    # --- rows ------------------------------------------------------------------------------------------
+
+    def _row(self, key: str, claim: str, promised: str, ok: bool | None, values: dict[str, float]) -> None:
+        measured = f"p50 {values['p50_ms']:.2f}, p99 {values['p99_ms']:.2f} ms"
+        self.rows[key] = Row(claim, promised, measured, ok, {**values})
+
+    def _at_most(self, key: str, claim: str, limit_ms: float, took: list[float]) -> None:
+        values = _spread(took)
+        measured = f"median {values['p50_ms']:.0f} ms ({min(took):.0f} to {max(took):.0f})"
+        self.rows[key] = Row(claim, f"<= {limit_ms:g} ms", measured, values["p50_ms"] <= limit_ms, {**values})
+
+    def _figure(self, key: str, claim: str, limit: float, value: float, unit: str) -> None:
+        values: dict[str, float | int | list[float]] = {unit.lower(): round(value, 2)}
+        self.rows[key] = Row(claim, f"<= {limit:g} {unit}", f"{value:.1f} {unit}", value <= limit, values)
+
+
+def _spread(took: list[float]) -> dict[str, float]:
+    return {
+        "p50_ms": round(median(took), 3),
+        "p99_ms": round(percentile(took, 0.99), 3),
+        "max_ms": round(max(took), 3),
+        "count": len(took),
+    }
+
+
+def _machine() -> dict[str, str | int | float]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "coterie": coterie.__version__,
+        "cpus": os.cpu_count() or 0,
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "kernel": platform.platform(terse=True),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _print(machine: dict[str, str | int | float], rows: dict[str, Row]) -> None:
+    print("Coterie, measured on " + ", ".join(f"{key} {value}" for key, value in machine.items()))
+    print()
+    heads = Row("claim", "promised", "measured", None, {})
+    widths = [max(len(getattr(row, name)) for row in (heads, *rows.values())) for name in ("claim", "promised")]
+    wide = max(len(row.measured) for row in rows.values())
+    for row in (heads, *rows.values()):
+        verdict = {True: "ok", False: "over", None: ""}[row.ok]
+        print(f"{row.claim:<{widths[0]}}  {row.promised:<{widths[1]}}  {row.measured:<{wide}}  {verdict}".rstrip())
+        if row is heads:
+            print("-" * (widths[0] + widths[1] + wide + 8))
+
+
+def _write(machine: dict[str, str | int | float], quick: bool, rows: dict[str, Row]) -> None:
+    os.makedirs(os.path.dirname(RESULT), exist_ok=True)
+    with open(RESULT, "w") as file:
+        json.dump(
+            {"machine": machine, "quick": quick, "rows": {key: asdict(row) for key, row in rows.items()}},
+            file,
+            indent=2,
+        )
+        file.write("\n")
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Measure everything; the exit status is 0 whatever the figures are."""
+    parser = argparse.ArgumentParser(description="Measures what is promised about speed and memory.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    compileall.compile_dir(os.path.dirname(coterie.__file__), quiet=1)
+    machine = _machine()
+    bench = Bench(QUICK if arguments.quick else Rounds())
+    parts: tuple[Callable[[], None], ...] = (bench.starts, bench.load, bench.sessions, bench.joining)
+    begun = time.monotonic()
+    try:
+        for part in parts:
+            _progress(f"{time.monotonic() - begun:4.0f} s  {part.__name__}: {part.__doc__}")
+            part()
+    except KeyboardInterrupt:
+        _progress("interrupted; everything that was started has ended")
+        return 130
+    _progress(f"{time.monotonic() - begun:4.0f} s  done")
+    _print(machine, bench.rows)
+    _write(machine, arguments.quick, bench.rows)
+    print(f"\nwritten to {os.path.relpath(RESULT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
