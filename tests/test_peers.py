@@ -167,9 +167,12 @@ def test_a_resume_inside_a_process_goes_by_its_id() -> None:
     assert roster.join(claim(agent=AGENT, session="unknown", source="resume")) is ann
 
 
-def test_a_fork_is_always_new() -> None:
-    roster = Roster([peer(agent=AGENT, adapter=ADAPTER, sessions=["s1"])])
-    assert roster.join(claim(agent=AGENT, adapter=ADAPTER, session="s1", source="fork")) is None
+def test_a_fork_is_new_but_for_the_one_that_its_process_has_registered_already() -> None:
+    known = peer(agent=AGENT, adapter=ADAPTER, sessions=["s1"])
+    roster = Roster([known])
+    assert roster.join(claim(agent=AGENT, adapter=ADAPTER, session="s2", source="fork")) is None
+    assert roster.join(claim(agent=AGENT, adapter=ADAPTER, session="s1", source="fork")) is known
+    assert roster.join(claim(agent=Process(99, "other"), session="s1", source="fork")) is None
 
 
 def test_kinds_are_not_mixed() -> None:

@@ -41,6 +41,8 @@ class CoterieError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.unanswered = False
+        """Whether the request had left when this came in place of its answer: then it may have been done."""
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

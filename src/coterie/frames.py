@@ -115,8 +115,13 @@ def neutralise(text: str) -> str:
 
 def one_line(text: str, chars: int) -> str:
     """`text` neutralised, on one line, at most `chars` characters; an ellipsis says that there is more."""
-    line = " ".join(neutralise(text).split())
-    return line if len(line) <= chars else line[: chars - 1].rstrip() + "…"
+    start = text[: chars * CHARS_READ]
+    line = " ".join(neutralise(start).split())
+    return line if len(line) <= chars and len(start) == len(text) else line[: chars - 1].rstrip() + "…"
+
+
+CHARS_READ = 8
+"""How many characters are looked at for each that is shown: blanks fold, and the rest of a long text costs nothing."""
 
 
 def quote(text: str) -> str:
@@ -176,8 +181,9 @@ def heading(letter: Letter) -> str:
     return f"- {letter.id} from {letter.who()}: {one_line(letter.text, HEADING_CHARS)}"
 
 
-def headings(letters: Sequence[Letter], why: str, room: int, measure: Callable[[str], int]) -> str:
-    """Headings under one line that says why they come without their text: as many as `room` takes, the rest counted.
+def headings(letters: Sequence[Letter], total: int, why: str, room: int, measure: Callable[[str], int]) -> str:
+    """Headings under one line that says why they come without their text: as many as `room` takes, the rest of the
+    `total` counted.
 
     The first line comes in any case: that there is mail must be said even where there is no room to name it.
     """
@@ -185,14 +191,14 @@ def headings(letters: Sequence[Letter], why: str, room: int, measure: Callable[[
         return ""
     lines = [f"{why} (for the text: check_messages with message_id):"]
     room -= measure(lines[0]) + COUNTED_ROOM
-    for shown, letter in enumerate(letters):
+    for letter in letters[:HEADINGS_MAX]:
         line = heading(letter)
         room -= measure(line) + 1
-        if room < 0 or shown >= HEADINGS_MAX:
-            lines.append(f"- and {len(letters) - shown} more")
+        if room < 0:
             break
         lines.append(line)
-    return "\n".join(lines)
+    more = total - len(lines) + 1
+    return "\n".join([*lines, f"- and {more} more"] if more else lines)
 
 
 COUNTED_ROOM = 20
@@ -201,8 +207,8 @@ SEPARATOR = "\n\n"
 
 
 def in_chars(text: str) -> int:
-    """The measure of hooks."""
-    return len(text)
+    """The measure of hooks, in the units in which JavaScript counts characters: UTF-16."""
+    return len(text.encode("utf-16-le")) // 2
 
 
 def in_bytes(text: str) -> int:
@@ -210,18 +216,15 @@ def in_bytes(text: str) -> int:
     return len(text.encode())
 
 
-def fit(
-    letters: Iterable[Letter], budget: int, measure: Callable[[str], int] = in_bytes
-) -> tuple[list[Letter], list[Letter]]:
-    """Split `letters` into those whose frames fit `budget` together, in order, and the rest.
+def fit(letters: Iterable[Letter], budget: int, measure: Callable[[str], int] = in_bytes) -> list[Letter]:
+    """The first of `letters` whose frames fit `budget` together. No more are looked at than that takes.
 
     Order is kept per sender and recipient: after the first that does not fit, none is taken.
     """
     taken: list[Letter] = []
-    rest = list(letters)
-    while rest:
-        budget -= measure(frame(rest[0])) + len(SEPARATOR)
+    for letter in letters:
+        budget -= measure(frame(letter)) + len(SEPARATOR)
         if budget < 0:
             break
-        taken.append(rest.pop(0))
-    return taken, rest
+        taken.append(letter)
+    return taken

@@ -52,6 +52,12 @@ HOOK_CHARS_MAX = {"claude": 8_000, "codex": 6_000, "gemini": 8_000}
 """Context that a hook may add. Claude Code cuts at 10,000 characters, Codex spills above 2,500 tokens."""
 HEADING_CHARS = 80
 """How much of a message's text its heading shows."""
+LOG_ANSWER_BYTES_MAX = 512 * KIB
+"""Text in one answer of the log: half of LINE_BYTES_MAX, as escapes may double it. `before` pages on."""
+PATH_CHARS_MAX = 4096
+"""A working folder: PATH_MAX of Linux. It is shown in every list, so it must cost little."""
+SESSION_CHARS_MAX = 200
+"""A host session id. Those known are UUIDs of 36 characters."""
 HEADINGS_MAX = 20
 """Headings in one answer; the rest is counted. A longer list is noise to a model."""
 MESSAGE_LIFE_S = 7 * DAY_S
@@ -84,6 +90,8 @@ INBOX_S = 2.0
 """How long a post to the inbox may take. A living client takes it in well under a millisecond."""
 INBOX_GAP_S = 0.3
 """Between two lines to one inbox. A burst of 80 lines lost 50 silently; batches, one line each, lose none."""
+INBOX_SLOW_GAP_S = 60.0
+"""Between two lines once INBOX_LINES_MAX are out without a sign: seldom enough to be no burst, and never deaf."""
 INBOX_RETRIES_S = (1.0, 5.0, 30.0)
 """After a post that failed, the next tries. An inbox that is still shut then waits for the next message or call."""
 INBOX_LINES_MAX = 20

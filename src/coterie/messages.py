@@ -52,12 +52,12 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.OFFERED: frozenset({State.QUEUED, State.SHOWN, *_ENDS}),
     State.SHOWN: frozenset({State.ACKNOWLEDGED}),
     State.ACKNOWLEDGED: frozenset(),
-    State.EXPIRED: frozenset(),
+    State.EXPIRED: frozenset({State.ACKNOWLEDGED}),
     State.REFUSED: frozenset(),
     State.DEAD: frozenset(),
 }
 """What may follow. Back to queued is an offer that lapsed; from shown there is no way back, which is the promise
-that no text is offered again after it was shown."""
+that no text is offered again after it was shown. An answer may come after its message expired."""
 
 UNREAD = frozenset({State.QUEUED, State.OFFERED})
 
@@ -105,6 +105,8 @@ class Offer:
     """The recipient's step at which it was given."""
     written: bool = False
     stops: int = 0
+    given: int | None = field(default=None, compare=False)
+    """The recipient's step when it was opened, if this daemon opened it."""
 
     @property
     def id(self) -> str:
@@ -117,7 +119,6 @@ class Entry:
     """One unread message of a mailbox. Its text stays in the store."""
 
     id: str
-    sender: str
     state: State = State.QUEUED
     attempts: int = 0
     offer: Offer | None = None
@@ -196,7 +197,7 @@ class Mailbox:
         entry.attempts += 1
         entry.headed = False
         step = self.step - 1 if boundary else self.step
-        entry.offer = Offer(message, entry.attempts, carrier, call, step, written)
+        entry.offer = Offer(message, entry.attempts, carrier, call, step, written, given=self.step)
         state = self._move(entry, State.OFFERED) if written else None
         return [Change(message, state, carrier, entry.offer, Outcome.OPEN)]
 
@@ -253,8 +254,9 @@ class Mailbox:
         if entry is None or entry.offer is None or entry.offer.written:
             return []
         entry.offer.written = True
-        # A report may come after its step ended; only what comes after the writing proves anything.
-        entry.offer.step = max(entry.offer.step, self.step)
+        if entry.offer.given != self.step:
+            # The report came after its step ended; only what comes after the writing proves anything.
+            entry.offer.step = max(entry.offer.step, self.step)
         return [Change(entry.id, self._move(entry, State.OFFERED), entry.offer.carrier, entry.offer, Outcome.OPEN)]
 
     def failed(self, offer_id: str, why: str) -> list[Change]:

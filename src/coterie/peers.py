@@ -112,7 +112,8 @@ class Claim:
     session: str | None = None
     source: str = "startup"
     """startup, resume, clear, compact or fork, as the agent's own hook says; an adapter only knows startup."""
-    one_shot: bool = False
+    one_shot: bool | None = None
+    """Whether the session is for one prompt; None from whoever does not know."""
 
 
 def after(state: State, event: Event) -> State:
@@ -194,10 +195,11 @@ class Roster:
 
     def join(self, claim: Claim) -> Peer | None:
         """The peer that a claim belongs to, or None if it makes a new one."""
-        if claim.source == "fork":
-            return None
         by_process = self._by_process(claim)
         by_session = self._by_session(claim)
+        if claim.source == "fork":
+            # Its adapter may have registered it before its hook told of it, or the hook may tell twice.
+            return by_session if by_session is not None and by_session is by_process else None
         if claim.source == "resume":
             return by_session or by_process
         return by_process or by_session
@@ -247,7 +249,8 @@ def check_name(name: str, what: str = "name") -> str:
 
 def check_summary(summary: str) -> str:
     """`summary` on one line. Raises `BadInput` if it is too long: nothing is cut silently."""
-    line = " ".join(neutralise(summary).split())
+    # Looked at before it is neutralised, which takes time for each character.
+    line = " ".join(neutralise(summary).split()) if len(summary) <= SUMMARY_CHARS_MAX * 2 else summary
     if len(line) > SUMMARY_CHARS_MAX:
         raise BadInput(
             f"the summary has {len(line)} characters; {SUMMARY_CHARS_MAX} are shown", "say it in two sentences"

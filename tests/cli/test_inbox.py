@@ -111,6 +111,6 @@ def test_in_an_agents_shell_mail_comes_in_frames_and_is_not_called_shown(shell: 
 
 def test_headings_of_mail_that_others_carry_name_the_command_for_the_text() -> None:
     letter = Letter("m_000000000001", "api", "claude", "this device", "m_000000000001", None, "x" * 200)
-    said = _note(headings([letter], "Also for you", 1_000, len), 40).splitlines()
+    said = _note(headings([letter], 1, "Also for you", 1_000, len), 40).splitlines()
     assert said[0] == "Also for you (coterie log --full shows it):"
     assert said[1] == '- m_000000000001 from "api" (claude, th…'

@@ -207,7 +207,7 @@ def test_a_message_expires_and_its_sender_is_told(daemon: Place) -> None:
     sender.call("messages.send", {"id": message, "to": "web", "text": "soon void", "life_s": 1.0})
     daemon.wait_state(message, "expired")
     receipts = sender.call("mail.take", {"call": ids.new_token()})["receipts"]
-    assert receipts == [{"id": message, "to": "web", "state": "expired", "reason": "no sign that it was read in time"}]
+    assert receipts == [{"id": message, "to": "web", "state": "expired", "reason": "it could not be offered in time"}]
     back = daemon.agent("session-web")
     assert back.tool("check_messages") == "No unread messages."
 
@@ -226,7 +226,7 @@ def test_a_message_that_would_not_fit_its_frame_is_refused_and_one_that_just_fit
         sender.call("messages.send", {"id": ids.new_message_id(), "to": "web", "text": f"another {number}"})
     result = web.tool("check_messages")
     assert f"| {text}\n[end of {message}]" in result
-    left = int(re.search(r"(\d+) more unread: call check_messages", result)[1])  # type: ignore[index]
+    left = int(re.search(r"(\d+) more unread: they follow, or call check_messages", result)[1])  # type: ignore[index]
     assert left == 31 - result.count("[coterie message") > 20
     assert len(result.encode()) <= 16 * 1024 + 100
     rest = web.tool("check_messages")

@@ -35,10 +35,7 @@ def log(peer: str | None, thread: str | None, limit: int, before: int | None, fu
 
     The newest comes last. A person sees the messages of everybody on this device, an agent its own.
     """
-    params: dict[str, Any] = {"limit": limit, "peer": peer, "thread": thread}
-    if before:
-        params["before"] = before
-    found = connect("cli").call("messages.log", params)["messages"]
+    found = _fetch({"peer": peer, "thread": thread, "texts": True}, limit, before)
     if as_json:
         say.result_json({"messages": found})
         return
@@ -50,6 +47,19 @@ def log(peer: str | None, thread: str | None, limit: int, before: int | None, fu
         say.result("no messages")
     elif len(found) == limit and found[0]["seq"] > 1:
         say.note(f"older ones: coterie log --before {found[0]['seq']}")
+
+
+def _fetch(params: dict[str, Any], limit: int, before: int | None) -> list[dict[str, Any]]:
+    """The last `limit` messages, oldest first; an answer holds no more than a line does, so there may be several."""
+    daemon = connect("cli")
+    found: list[dict[str, Any]] = []
+    more = True
+    while more and len(found) < limit:
+        answer = daemon.call("messages.log", {**params, "limit": limit - len(found), "before": before or 0})
+        found = answer["messages"] + found
+        more = answer["more"] and bool(answer["messages"])
+        before = found[0]["seq"] if found else before
+    return found
 
 
 def _heading(message: dict[str, Any], columns: int | None, now: float) -> str:

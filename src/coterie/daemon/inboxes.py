@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from coterie import ids
 from coterie.daemon.local import Connection
 from coterie.frames import SEPARATOR, Letter, frame, in_bytes
-from coterie.limits import FRAME_BYTES_MAX, INBOX_GAP_S, INBOX_LINES_MAX, INBOX_RETRIES_S
+from coterie.limits import FRAME_BYTES_MAX, INBOX_GAP_S, INBOX_LINES_MAX, INBOX_RETRIES_S, INBOX_SLOW_GAP_S
 from coterie.points import point
 
 WORDS_BYTES = 100
@@ -70,12 +70,13 @@ class Inboxes:
         self._loop = asyncio.get_running_loop()
 
     def is_ready(self, peer: str) -> bool:
-        """Whether mail for `peer` may go by inbox now."""
+        """Whether mail for `peer` may be planned for its inbox: it goes out now, or in a while."""
         adapter = self._adapter_of(peer)
         if adapter is None or not adapter.inbox or not adapter.is_open():
             return False
         line = self._lines.get(peer)
-        return line is None or line.unread_lines + len(line.batches) < INBOX_LINES_MAX
+        # Past the cap one line at a time still goes out, slowly: the cap is about bursts.
+        return line is None or not line.batches or line.unread_lines + len(line.batches) < INBOX_LINES_MAX
 
     def call_for(self, peer: str, letter: Letter) -> str:
         """Plan a place for `letter`: the name of the batch that will carry it. Once the offer is stored (or not),
@@ -119,11 +120,19 @@ class Inboxes:
         if line is None or line.under_way is None or line.under_way.call != call:
             return
         line.under_way = None
-        line.failures = line.failures + 1 if failed else 0
-        if failed and line.retry is None and line.failures <= len(INBOX_RETRIES_S):
-            wait = INBOX_RETRIES_S[line.failures - 1]
-            line.retry = self._loop.call_later(wait, self._retry, peer, again)
+        if failed:
+            line.unread_lines -= 1
+            self.try_later(peer, again)
+        else:
+            line.failures = 0
         self._pump(peer)
+
+    def try_later(self, peer: str, again: Callable[[str], None]) -> None:
+        """Something went wrong on the way to the inbox: call `again` in a while, a few times."""
+        line = self._lines.get(peer)
+        if line and line.retry is None and line.failures < len(INBOX_RETRIES_S):
+            line.retry = self._loop.call_later(INBOX_RETRIES_S[line.failures], self._retry, peer, again)
+            line.failures += 1
 
     def _retry(self, peer: str, again: Callable[[str], None]) -> None:
         line = self._lines.get(peer)
@@ -134,8 +143,13 @@ class Inboxes:
     def sign_of_life(self, peer: str) -> None:
         """The session reads: what was posted before is no longer waiting in its client."""
         line = self._lines.get(peer)
-        if line:
+        if line and line.unread_lines:
             line.unread_lines = 0
+            line.not_before = min(line.not_before, self._loop.time() + INBOX_GAP_S)
+            if line.timer:
+                line.timer.cancel()
+                line.timer = None
+            self._pump(peer)
 
     def forget(self, peer: str) -> None:
         """The session or its adapter is gone; what was not written is the caller's to offer again."""
@@ -169,7 +183,8 @@ class Inboxes:
             return  # Its end is being reported, and ends the offers of this batch too.
         line.under_way = batch
         line.unread_lines += 1
-        line.not_before = self._loop.time() + INBOX_GAP_S
+        gap = INBOX_GAP_S if line.unread_lines < INBOX_LINES_MAX else INBOX_SLOW_GAP_S
+        line.not_before = self._loop.time() + gap
         point("before-push")
         adapter.notify("push", {"call": batch.call, "text": _text(letters)})
 

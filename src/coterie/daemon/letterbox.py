@@ -26,6 +26,7 @@ class Bundle:
 
     letters: list[Letter] = field(default_factory=list)
     named: list[Letter] = field(default_factory=list)
+    named_total: int = 0
     why: str = ELSEWHERE
     waiting: int = 0
     """Messages for which there was no room."""
@@ -41,8 +42,9 @@ class Bundle:
         """The lists of headings, within what the frames leave of the budget."""
         room = self.budget - sum(self.measure(text) + len(SEPARATOR) for text in self.frames())
         found = []
-        for letters, why in ((self.named, self.why), (self.recalled, RECALLED)):
-            text = headings(letters, why, room, self.measure)
+        lists = ((self.named, self.named_total, self.why), (self.recalled, len(self.recalled), RECALLED))
+        for letters, total, why in lists:
+            text = headings(letters, total, why, room, self.measure)
             room -= self.measure(text)
             found.append(text)
         return [text for text in found if text]
@@ -83,13 +85,25 @@ def bundle(
 ) -> tuple[Bundle, list[Change]]:
     """What goes into the text named `call`, and the offers that it opens, which the caller must record first."""
     box = daemon.post.box(peer.id)
-    taken, rest = fit(daemon.post.letters(box.candidates(call, main)), budget, measure)
-    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=carrier is Carrier.HOOK)
+    candidates = box.candidates(call, main)
+    # One by one: of thousands that wait, no more texts are read than find room.
+    taken = fit((letter for message in candidates for letter in daemon.post.letters([message])), budget, measure)
+    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=False)
+    rest = candidates[len(taken) :]
     # A tool result is followed by the next, which has room; a hook may be the only carrier there is for long.
-    no_room = {letter.id for letter in rest} if carrier is Carrier.HOOK else set()
-    named = daemon.post.letters(box.headings(call, main, everything, carrier, no_room, beside))
-    recalled = []
-    if main and peer.recall_due:
-        recalled = daemon.post.letters(stored.unanswered(daemon.store.reader, peer.id, HEADINGS_MAX))
-    why = ELSEWHERE if main else TO_MAIN
-    return Bundle(taken, named, why, len(rest) if main else 0, recalled, budget, measure), changes
+    no_room = set(rest) if carrier is Carrier.HOOK else set()
+    named = box.headings(call, main, everything, carrier, no_room, beside)
+    recalled = stored.unanswered(daemon.store.reader, peer.id, HEADINGS_MAX) if main and peer.recall_due else []
+    return (
+        Bundle(
+            letters=taken,
+            named=daemon.post.letters(named[:HEADINGS_MAX]),
+            named_total=len(named),
+            why=ELSEWHERE if main else TO_MAIN,
+            waiting=len(rest) if main else 0,
+            recalled=daemon.post.letters(recalled),
+            budget=budget,
+            measure=measure,
+        ),
+        changes,
+    )

@@ -67,8 +67,7 @@ class Daemon:
         )
         self.post = Post(self.store, self.clock, self.presence.adapters.get)
         self.expiry = Expiry(self.store, self.post, self.clock)
-        self.post.on_requeued = self.expiry.look
-        self.upkeep = Upkeep(self.store, self.presence, self.clock)
+        self.upkeep = Upkeep(self.store, self.presence, self.post, self.clock)
         self.server = LocalServer(place, methods(self), self._lost, self._is_served)
         self._idle_exit_s = idle_exit_s
         self._idle_timer: asyncio.TimerHandle | None = None

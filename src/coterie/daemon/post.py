@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from coterie.daemon.inboxes import Inboxes
 from coterie.daemon.local import Connection
 from coterie.daemon.waits import Waits
-from coterie.errors import StoreFailed
+from coterie.errors import CoterieError
 from coterie.frames import Letter
 from coterie.messages import Carrier, Change, Entry, Mailbox, Offer, State
 from coterie.peers import Peer
 from coterie.store import messages as stored
 from coterie.store.db import Store
+from coterie.store.messages import NewMessage
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ class Post:
         self._boxes: dict[str, Mailbox] = {}
         self._writing: Counter[str] = Counter()
         self._stale: set[str] = set()
-        self.on_requeued: Callable[[], None] = lambda: None
-        """Called when an offer lapsed: its message may have outlived its life meanwhile."""
         self._settling: dict[str, list[asyncio.Future[None]]] = {}
 
     # --- books ------------------------------------------------------------------------------------------
@@ -56,15 +55,18 @@ class Post:
     def _letters_of(self, peer: str, call: str) -> list[Letter]:
         return self.letters([offer.message for offer in self.box(peer).open_offers(call)])
 
-    async def record(self, peer: str, changes: Sequence[Change]) -> None:
-        """Write what the mailbox of `peer` changed, and return when it is on the disk."""
+    def record(self, peer: str, changes: Sequence[Change]) -> Awaitable[None]:
+        """Write what the mailbox of `peer` changed; done when it is on the disk. Writes keep the order of the calls."""
         if not changes:
-            return
+            return _nothing()
         now = self._clock()
         self._writing[peer] += 1
+        return self._recorded(peer, changes, self._store.write(lambda database: stored.apply(database, changes, now)))
+
+    async def _recorded(self, peer: str, changes: Sequence[Change], writing: asyncio.Future[None]) -> None:
         try:
-            await self._store.write(lambda connection: stored.apply(connection, changes, now))
-        except Exception:
+            await writing
+        except CoterieError:
             self._stale.add(peer)
             raise
         finally:
@@ -73,14 +75,15 @@ class Post:
                 del self._writing[peer]
                 self._refresh(peer)
         self._settled(changes)
-        if any(change.state is State.QUEUED for change in changes):
-            self.on_requeued()
 
     def record_soon(self, peer: str, changes: Sequence[Change]) -> None:
         """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
         if changes:
-            task = asyncio.ensure_future(self.record(peer, list(changes)))
-            task.add_done_callback(_log_failure)
+            asyncio.ensure_future(self.record(peer, list(changes))).add_done_callback(_log_failure)
+
+    def forget(self, peer: str) -> None:
+        """The peer ended long ago."""
+        self._boxes.pop(peer, None)
 
     def _refresh(self, peer: str) -> None:
         """Read a mailbox again whose books may have gone ahead of the store."""
@@ -94,25 +97,34 @@ class Post:
         """The offer that a message is born with: to whoever waits for it, else by the inbox, else none yet."""
         step = self.box(recipient.id).step
         wait = self.waits.match(recipient.id, sender.id, letter.thread, wants_answer)
-        if wait:
+        if wait and wait.main:
             return Offer(message, 1, Carrier.WAIT, wait.call, step)
         if self.inboxes.is_ready(recipient.id):
             call = self.inboxes.call_for(recipient.id, letter)
             return Offer(message, 1, Carrier.INBOX, call, step)
         return None
 
-    def arrived(self, recipient: str, sender: str, message: str, offer: Offer | None) -> None:
+    def arrived(self, message: NewMessage, wants_answer: bool) -> None:
         """A message is stored: put it into its mailbox, and on its way."""
+        recipient, offer = message.recipient, message.offer
         box = self.box(recipient)
-        box.accept(Entry(message, sender, State.QUEUED, 1 if offer else 0, offer))
+        box.accept(Entry(message.id, State.QUEUED, 1 if offer else 0, offer))
         if offer is None:
-            return
-        if offer.carrier is Carrier.INBOX:
-            self._hand_over(recipient, message, offer.call)
-        elif not self.waits.answer(offer.call, message):
+            self.push(recipient)  # Its inbox may have opened since it was planned.
+        elif offer.carrier is Carrier.INBOX:
+            self._hand_over(recipient, message.id, offer.call)
+        elif not self.waits.answer(offer.call, message.id):
             # The wait ended while its answer was being stored: the next carrier has it.
             self.record_soon(recipient, box.failed(offer.id, "the wait was over"))
             self.push(recipient)
+        if offer is None or offer.carrier is not Carrier.WAIT:
+            self._tell_subagent(message, wants_answer)
+
+    def _tell_subagent(self, message: NewMessage, wants_answer: bool) -> None:
+        """A sub-agent that waits is given the answer too; that is no offer, as the main agent has not seen it."""
+        wait = self.waits.match(message.recipient, message.sender, message.thread, wants_answer)
+        if wait and not wait.main:
+            self.waits.answer(wait.call, message.id)
 
     def session_reads(self, peer: str) -> None:
         """The main agent called a tool. In a session without hooks that is the only sign that it reads its inbox."""
@@ -128,25 +140,28 @@ class Post:
 
     def push(self, peer: str) -> None:
         """Offer by inbox whatever no carrier has."""
+        if not self.inboxes.is_ready(peer):
+            return
         box = self.box(peer)
         changes: list[Change] = []
         pushed: list[tuple[str, str]] = []
-        for letter in self.letters(box.waiting()):
+        for message in box.waiting():
             if not self.inboxes.is_ready(peer):
                 break
-            call = self.inboxes.call_for(peer, letter)
-            changes += box.offer(letter.id, Carrier.INBOX, call, written=False)
-            pushed.append((letter.id, call))
+            call = self.inboxes.call_for(peer, self.letters([message])[0])
+            changes += box.offer(message, Carrier.INBOX, call, written=False)
+            pushed.append((message, call))
         if changes:
-            task = asyncio.ensure_future(self._push(peer, changes, pushed))
-            task.add_done_callback(_log_failure)
+            writing = self.record(peer, changes)
+            asyncio.ensure_future(self._push(peer, writing, pushed)).add_done_callback(_log_failure)
 
-    async def _push(self, peer: str, changes: list[Change], pushed: list[tuple[str, str]]) -> None:
+    async def _push(self, peer: str, writing: Awaitable[None], pushed: list[tuple[str, str]]) -> None:
         try:
-            await self.record(peer, changes)
-        except StoreFailed:
+            await writing
+        except CoterieError:
             for _, call in pushed:
                 self.inboxes.release(peer, call)
+            self.inboxes.try_later(peer, self.push)
             raise
         for message, call in pushed:
             self._hand_over(peer, message, call)
@@ -248,6 +263,10 @@ class Post:
             for future in self._settling.pop(change.message, ()):
                 if not future.done():
                     future.set_result(None)
+
+
+async def _nothing() -> None:
+    """What there is to wait for when nothing changed."""
 
 
 def _log_failure(done: asyncio.Future[None]) -> None:

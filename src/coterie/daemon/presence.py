@@ -11,7 +11,7 @@ from coterie import ids
 from coterie.daemon import callers, processes
 from coterie.daemon.git import Repositories
 from coterie.daemon.local import Connection
-from coterie.errors import BadInput, Refused
+from coterie.errors import BadInput, CoterieError, Refused
 from coterie.limits import ENDED_KEPT_S
 from coterie.peers import (
     Claim,
@@ -69,7 +69,7 @@ class Presence:
             if process and processes.is_alive(process):
                 self._watch.add(process)
             else:
-                self._gone(peer)
+                self.gone(peer)
 
     def unattended(self) -> list[Peer]:
         """The peers without a living adapter, when a daemon has just begun: nobody will report for them."""
@@ -147,14 +147,15 @@ class Presence:
     def _adopt(self, peer: Peer, claim: Claim, repo: str, *, displaced: bool) -> None:
         resumed = bool(claim.session) and peer.state is not State.LIVE
         peer.cwd, peer.repo = claim.cwd, repo
-        if claim.session:
+        # An adapter keeps the id that its process began with; once the session has another, only hooks know which.
+        if claim.session and not (claim.adapter and peer.sessions):
             self.own_session(peer, claim.session)
         if displaced:
             return
         before = anchor(peer)
         peer.adapter = claim.adapter or peer.adapter
         peer.agent = claim.agent or peer.agent
-        peer.one_shot = claim.one_shot
+        peer.one_shot = peer.one_shot if claim.one_shot is None else claim.one_shot
         peer.recall_due = peer.recall_due or (resumed and bool(peer.sessions))
         self.came(peer)
         now = anchor(peer)
@@ -168,6 +169,9 @@ class Presence:
         for other in self.roster:
             if other is not peer and other.kind == peer.kind and session in other.sessions:
                 other.sessions.remove(session)
+                if not other.sessions and other.state is State.AWAY:
+                    other.state = after(other.state, Event.FINISHED)  # Nothing can bring it back.
+                    self.save(other).add_done_callback(_log_failure)
         if session in peer.sessions:
             peer.sessions.remove(session)
         peer.sessions.append(session)
@@ -198,9 +202,15 @@ class Presence:
 
     def _process_ended(self, process: Process) -> None:
         for peer in [peer for peer in self.roster if anchor(peer) == process]:
-            self._gone(peer)
+            self.gone(peer)
 
-    def _gone(self, peer: Peer) -> None:
+    def recalled(self, peer: Peer) -> asyncio.Future[None]:
+        """The headings of what it was shown before came back, once."""
+        peer.recall_due = False
+        return self.save(peer)
+
+    def gone(self, peer: Peer) -> None:
+        """Its session is over. Mail waits if it can be resumed."""
         peer.state = after(peer.state, gone(peer))
         peer.connected = False
         newest = self.adapters.pop(peer.id, None)
@@ -273,6 +283,7 @@ class Presence:
                 f"the name {wanted!r} is taken by {holder.id} ({holder.kind}, {holder.state})",
                 f"free: {self.roster.free_name(wanted)}",
             )
+        before = (peer.name, peer.named, peer.role, peer.summary, peer.summary_at)
         if wanted:
             self.roster.rename(peer, wanted)
             peer.named = True
@@ -280,7 +291,12 @@ class Presence:
             peer.role = role
         if line is not None:
             peer.summary, peer.summary_at = line, self._clock()
-        await self.save(peer)
+        try:
+            await self.save(peer)
+        except CoterieError:
+            self.roster.rename(peer, before[0])
+            _, peer.named, peer.role, peer.summary, peer.summary_at = before
+            raise
 
 
 def _log_failure(done: asyncio.Future[None]) -> None:

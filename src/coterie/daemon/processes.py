@@ -78,9 +78,12 @@ def is_alive(process: Process) -> bool:
 
 
 def parent(pid: int) -> int:
-    """The pid of the parent, or 0."""
+    """The pid of the parent; 0 if there is none, or none that we may know (/proc mounted with hidepid)."""
     if _LINUX:
-        fields = _stat(pid)
+        try:
+            fields = _stat(pid)
+        except PermissionError:
+            return 0
         return int(fields[_PARENT]) if fields else 0
     import psutil
 
@@ -116,7 +119,7 @@ def environment(pid: int) -> dict[str, str]:
 def has_terminal(pid: int) -> bool:
     """Whether a process belongs to a terminal."""
     if _LINUX:
-        fields = _stat(pid)
+        fields = _stat(pid)  # Of a caller of our own uid, which we may look at.
         return bool(fields) and fields is not None and fields[_TERMINAL] != "0"
     import psutil
 

@@ -22,9 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Expiry:
-    """Ends messages whose life is over, when it is over. One that is offered may be read any moment, and lives until
-    its offer lapses.
-    """
+    """Ends messages whose life is over, when it is over."""
 
     def __init__(self, store: Store, post: Post, clock: Callable[[], float]) -> None:
         self._store = store
@@ -37,10 +35,6 @@ class Expiry:
     def start(self) -> None:
         """End what expired while no daemon ran, and set the timer."""
         self._run()
-
-    def look(self) -> None:
-        """A message waits again that may have expired while it was offered."""
-        self._set(self._clock())
 
     def at_latest(self, when: float) -> None:
         """A message expires at `when`: look then, unless an earlier look is set already."""
@@ -62,8 +56,11 @@ class Expiry:
     def _run(self) -> None:
         self._timer, self._next = None, None
         for message, recipient in stored.expired(self._store.reader, self._clock()):
-            changes = self._post.box(recipient).end(message, MessageState.EXPIRED, "no sign that it was read in time")
-            self._post.record_soon(recipient, changes)
+            box = self._post.box(recipient)
+            entry = box.entries.get(message)
+            offered = entry is not None and entry.state is MessageState.OFFERED
+            why = "offered, and no sign that it was read in time" if offered else "it could not be offered in time"
+            self._post.record_soon(recipient, box.end(message, MessageState.EXPIRED, why))
         soonest = stored.next_expiry(self._store.reader)
         if soonest is not None:
             # What has just been ended still stands in the reader's view; the next look is a moment later.
@@ -73,9 +70,10 @@ class Expiry:
 class Upkeep:
     """Once a day: history beyond its bounds goes, and peers away too long have ended."""
 
-    def __init__(self, store: Store, presence: Presence, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, presence: Presence, post: Post, clock: Callable[[], float]) -> None:
         self._store = store
         self._presence = presence
+        self._post = post
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,11 +85,13 @@ class Upkeep:
         )
         writing.add_done_callback(_report)
         for peer in list(self._presence.roster):
-            if peer.kind != PERSON and peer.state is State.AWAY and peer.seen < now - AWAY_KEPT_S:
+            away = peer.kind != PERSON and peer.state is State.AWAY and peer.seen < now - AWAY_KEPT_S
+            if away and not self._post.box(peer.id).entries:
                 peer.state = after(peer.state, Event.FINISHED)
                 self._presence.save(peer).add_done_callback(_report)
             elif peer.state is State.ENDED and peer.seen < now - ENDED_KEPT_S:
                 self._presence.roster.remove(peer)
+                self._post.forget(peer.id)
         forgetting = self._store.write(lambda connection: peers.forget_ended(connection, now - ENDED_KEPT_S))
         forgetting.add_done_callback(_report)
         self._timer = asyncio.get_running_loop().call_later(UPKEEP_S, self.start)

@@ -16,6 +16,8 @@ class Wait:
     call: str
     """Names the result that will carry the answer; made of the message's id, so that it is the same call when it is
     sent again."""
+    main: bool
+    """Whether the main agent waits; a sub-agent is told the answer, and the main agent is brought it all the same."""
     answered: asyncio.Future[str]
     """The id of the answer; empty if whoever waited is gone."""
 

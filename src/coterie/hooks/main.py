@@ -15,8 +15,6 @@ from coterie.jsonline import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from coterie.agents.kind import AgentKind
 
 HOOK_S = 2.0
@@ -31,10 +29,7 @@ def main() -> int:
         sys.stderr.write(f"usage: coterie-hook {'|'.join(kind.name for kind in agents.KINDS)} < event.json\n")
         return 2
     try:
-        answer = _serve(agents.by_name(sys.argv[1]), sys.stdin.buffer.read(INPUT_BYTES_MAX))
-        if answer:
-            sys.stdout.buffer.write(encode(answer))
-            sys.stdout.buffer.flush()
+        _serve(agents.by_name(sys.argv[1]), sys.stdin.buffer.read(INPUT_BYTES_MAX))
     except CoterieError as error:
         sys.stderr.write(f"coterie-hook: {error}\n")
     except Exception as error:  # noqa: BLE001 (a defect of ours must never break the session)
@@ -42,16 +37,21 @@ def main() -> int:
     return 0
 
 
-def _serve(kind: AgentKind, said: bytes) -> dict[str, Any] | None:
+def _serve(kind: AgentKind, said: bytes) -> None:
+    """Tell the daemon, print what it has for the model, and report that it is out: unreported, it is not."""
     told = decode(said, mend=True)
     if not isinstance(told, dict):
         raise BadInput("a hook is told one JSON object")
     event = kind.hook_event(told, os.environ)
     if event is None:
-        return None
+        return
     daemon = client.connect("hook", start=False, wait_s=HOOK_S)
-    context = daemon.call("session.event", event, HOOK_S)["context"]
-    return kind.hook_answer(told, context) if context else None
+    answer = daemon.call("session.event", event, HOOK_S)
+    if answer["context"]:
+        sys.stdout.buffer.write(encode(kind.hook_answer(told, answer["context"])))
+        sys.stdout.buffer.flush()
+    if answer["call"]:
+        daemon.call("mail.written", {"calls": [answer["call"]]}, HOOK_S)
 
 
 if __name__ == "__main__":

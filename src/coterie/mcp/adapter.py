@@ -9,7 +9,7 @@ from collections import deque
 
 from coterie import agents, ids
 from coterie.agents.kind import OTHER
-from coterie.errors import BadInput, CoterieError, Unavailable
+from coterie.errors import BadInput, CoterieError, Defect, Unavailable
 from coterie.files import working_folder
 from coterie.mcp import tools, words
 from coterie.mcp.link import Link
@@ -135,20 +135,11 @@ class Adapter(Host):
         running = _Running(request_id, tool, tool_use if isinstance(tool_use, str) else "")
         self._running[request_id] = running
         try:
-            request = tool.request(tool.check(params.get("arguments")))
+            self._serve(running, params.get("arguments"))
         except BadInput as error:
             self._done(running, error)
-            return
-        if request is None:
-            self._take_mail(running)
-            return
-
-        def done(result: Json | None, error: CoterieError | None) -> None:
-            if result is not None:
-                running.carried += [part["call"] for part in (result, result.get("answer") or {}) if "call" in part]
-            self._done(running, error, request.render(result) if result is not None else "")
-
-        self._link.call(request.method, request.params, done, request.wait_s)
+        except Exception as error:  # noqa: BLE001 (a defect in one call is told to its caller, and ends no session)
+            self._done(running, Defect(f"coterie made a mistake ({type(error).__name__})", "please report it"))
 
     def _begin_session(self, meta: Json) -> None:
         session = self._kind.session(self._environ, meta)
@@ -156,9 +147,27 @@ class Adapter(Host):
             self._is_session, self._session = True, session
             self._link.register_again()
 
+    def _serve(self, running: _Running, arguments: object) -> None:
+        request = running.tool.request(running.tool.check(arguments))
+        if request is None:
+            self._take_mail(running)
+            return
+        running.carried += request.carries
+
+        def done(result: Json | None, error: CoterieError | None) -> None:
+            if error and error.unanswered and request.unanswered:
+                error = type(error)(f"{error.message}; {request.unanswered}", request.look)
+                self._done(running, error, words.NOT_KNOWN)
+            elif error:
+                self._done(running, error)
+            else:
+                self._done(running, None, request.render(result or {}))
+
+        self._link.call(request.method, {**request.params, "tool_use_id": running.tool_use_id}, done, request.wait_s)
+
     def _done(self, running: _Running, error: CoterieError | None, text: str = "") -> None:
         running.failed = error is not None
-        running.text = words.tool_failed(error) if error else text
+        running.text = words.tool_failed(error, text or words.NOT_DONE) if error else text
         if isinstance(error, Unavailable):
             self._finish(running, False, None, None)  # There is no daemon to ask for mail either.
         else:
@@ -171,23 +180,35 @@ class Adapter(Host):
         self._link.call("mail.take", params, lambda mail, error: self._finish(running, check, mail, error))
 
     def _finish(self, running: _Running, check: bool, mail: Json | None, error: CoterieError | None) -> None:
+        """The result goes out, and the daemon is told which texts did. What it gave and did not go out, or came too
+        late, is given up, and the next carrier has it.
+        """
         self._running.pop(running.request_id, None)
         if running.cancelled:
             self._wire.drop(running.request_id)
-            for call in running.carried if mail else ():
-                self._link.call("mail.failed", {"call": call}, _ignore)
+            self._give_up(running.carried)
             return
         parts = [running.text]
         if mail:
             parts += words.mail(mail, check=check, displaced=self._displaced)
-        elif error and not running.failed:
-            running.failed = check
-            parts.append(words.tool_failed(error))
+        elif error:
+            running.failed = running.failed or check
+            parts.append(words.tool_failed(error, words.NO_MAIL))
         content = [{"type": "text", "text": words.join(parts)}]
         self._wire.answer(running.request_id, {"content": content, "isError": running.failed})
-        if mail and (mail["letters"] or mail["receipts"] or len(running.carried) > 1):
-            self._written += running.carried
-            self._link.call("mail.written", {"calls": running.carried}, _ignore)
+        if running.failed and not mail:
+            self._give_up(running.carried)
+            return
+        if not mail:
+            self._give_up(running.carried[:1])
+        written = running.carried if mail else running.carried[1:]
+        if written and (len(running.carried) > 1 or (mail and (mail["letters"] or mail["receipts"]))):
+            self._written += written
+            self._link.call("mail.written", {"calls": written}, _ignore)
+
+    def _give_up(self, calls: list[str]) -> None:
+        for call in calls:
+            self._link.call("mail.failed", {"call": call}, _ignore)
 
     # --- the daemon ------------------------------------------------------------------------------------------
 

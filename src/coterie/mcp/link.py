@@ -12,9 +12,9 @@ import threading
 import time
 
 from coterie import client
-from coterie.errors import BadLine, CoterieError, Silent, Unavailable, from_wire
+from coterie.errors import BadInput, BadLine, CoterieError, Silent, Unavailable, from_wire
 from coterie.jsonline import decode, encode
-from coterie.limits import CALL_S, START_S
+from coterie.limits import CALL_S, LINE_BYTES_MAX, START_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ class _Call:
         self.params = params
         self.done = done
         self.deadline = time.monotonic() + wait_s
+        self.left = False
+
+    def fail(self, error: CoterieError) -> None:
+        """There will be no answer."""
+        error.unanswered = self.left
+        self.done(None, error)
 
 
 class Link:
@@ -86,7 +92,7 @@ class Link:
         """Do what is due."""
         now = time.monotonic()
         for number in [number for number, call in self._calls.items() if call.deadline <= now]:
-            self._calls.pop(number).done(None, Silent("the daemon does not answer", "coterie status says more"))
+            self._calls.pop(number).fail(Silent("the daemon does not answer", "coterie status says more"))
         if self._wanted and not self._client and not self._connecting and self._not_before <= now:
             self._connect()
 
@@ -138,8 +144,7 @@ class Link:
             self._registered = self._registering = False
             self._register()
         elif outcome:
-            self._not_before = time.monotonic() + self._pause
-            self._pause = min(self._pause * 4, RETRY_MOST_S)
+            self._try_later()
             self._fail_all(outcome)
 
     def _register(self) -> None:
@@ -157,6 +162,7 @@ class Link:
         if error or result is None:
             self._fail_all(error or Unavailable("the daemon did not register this session"))
             self._lost()
+            self._try_later()
             return
         self._pause = RETRY_FIRST_S
         if self._registration() != self._sent_registration:  # The session changed while it was being registered.
@@ -166,10 +172,15 @@ class Link:
         for number in list(self._calls):
             self._send(number)
 
+    def _try_later(self) -> None:
+        """It does not work now: each time it is left alone for longer."""
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(self._pause * 4, RETRY_MOST_S)
+
     def _fail_all(self, error: CoterieError) -> None:
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            call.done(None, error)
+            call.fail(type(error)(error.message, error.hint))
 
     def _lost(self) -> None:
         """The connection is gone; the calls stay, and go out on the next one."""
@@ -189,9 +200,14 @@ class Link:
         call = self._calls.get(number)
         if self._client is None or call is None:
             return
-        request = {"jsonrpc": "2.0", "id": number, "method": call.method, "params": call.params}
+        line = encode({"jsonrpc": "2.0", "id": number, "method": call.method, "params": call.params})
+        if len(line) > LINE_BYTES_MAX:
+            del self._calls[number]
+            call.fail(BadInput(f"the call is {len(line)} bytes; {LINE_BYTES_MAX} fit", "send less"))
+            return
+        call.left = True
         try:
-            self._client.connection.sendall(encode(request))
+            self._client.connection.sendall(line)
         except OSError:
             self._lost()
 
@@ -209,7 +225,9 @@ class Link:
 
     def _take(self, line: bytes | BadLine) -> None:
         if isinstance(line, BadLine):
-            self._lost()  # Not what our daemon writes; a new connection begins at a clean line.
+            # One of the answers is not what our daemon writes. Asking again would bring it again.
+            self._fail_all(Unavailable("an answer of the daemon could not be read", "ask for less at once"))
+            self._lost()
             return
         message = decode(line)
         if not isinstance(message, dict):

@@ -24,12 +24,18 @@ SCOPES = ["machine", "directory", "repo", "network"]
 class Request:
     """What a tool call asks of the daemon."""
 
-    def __init__(self, method: str, params: Json, render: Callable[[Json], str], wait_s: float = 0.0) -> None:
+    def __init__(self, method: str, params: Json, render: Callable[[Json], str]) -> None:
         self.method = method
         self.params = params
         self.render = render
-        self.wait_s = wait_s
+        self.wait_s = 0.0
         """How long the daemon may take beyond its usual."""
+        self.carries: list[str] = []
+        """The names of the texts with mail that the result may hold."""
+        self.unanswered = ""
+        """What is not known if the request left and no answer came."""
+        self.look = ""
+        """How to find out."""
 
 
 class Tool:
@@ -108,7 +114,7 @@ def _typed(name: str, value: object, schema: Json) -> object:
 def _number(name: str, value: object, schema: Json) -> float | int:
     try:
         number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         number = None
     if number is None or number != number:
         raise BadInput(f"{name} must be a number")
@@ -133,12 +139,20 @@ def _send_message(given: Json) -> Request:
     for name in ("to", "reply_to", "wait_s", "hold"):
         if name in given:
             params[name] = given[name]
-    return Request("messages.send", params, words.sent, given.get("wait_s", 0.0))
+    request = Request("messages.send", params, words.sent)
+    request.wait_s = given.get("wait_s", 0.0)
+    request.carries = [f"wait:{params['id']}"] if request.wait_s else []
+    request.unanswered = f"it is not known whether {params['id']} was stored"
+    request.look = f"check_messages with message_id={params['id']} tells; do not just send it again"
+    return request
 
 
 def _check_messages(given: Json) -> Request | None:
     if "message_id" in given:
-        return Request("messages.read", {"message": given["message_id"], "call": ids.new_token()}, words.read)
+        call = ids.new_token()
+        request = Request("messages.read", {"message": given["message_id"], "call": call}, words.read)
+        request.carries = [call]
+        return request
     if given.get("history"):
         return Request("messages.log", {"limit": given["history"]}, words.history)
     return None

@@ -25,9 +25,14 @@ queued is not read. An answer is pushed to you or comes with a later coterie too
 """
 
 
-def tool_failed(error: CoterieError) -> str:
+NOT_DONE = "Not done"
+NOT_KNOWN = "No answer"
+NO_MAIL = "Your mail could not be looked up"
+
+
+def tool_failed(error: CoterieError, what: str = NOT_DONE) -> str:
     """An error as the model reads it: what happened, and what to do."""
-    return f"Not done: {error.message}." + (f" What to do: {error.hint}." if error.hint else "")
+    return f"{what}: {error.message}." + (f" What to do: {error.hint}." if error.hint else "")
 
 
 def me(card: dict[str, Any] | None) -> str:
@@ -155,7 +160,7 @@ def mail(result: dict[str, Any], *, check: bool, displaced: bool) -> list[str]:
     """What rides on a tool result: messages, headings, what became of one's own messages."""
     parts = [*result["frames"], *result["notes"]]
     if result["waiting"]:
-        parts.append(f"{result['waiting']} more unread: call check_messages.")
+        parts.append(f"{result['waiting']} more unread: they follow, or call check_messages.")
     if check and not parts:
         parts.append("No unread messages.")
     if result["receipts"]:

@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
 
-_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in our settings. The file must exist."""
@@ -65,8 +63,12 @@ def translate(error: sqlite3.Error) -> StoreFailed:
     """What a failure of SQLite means for whoever waits for the write."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    if code & 0xFF in _FULL_CODES:
+    if code & 0xFF == sqlite3.SQLITE_FULL:
         return DiskFull(f"the disk took no more ({name}): nothing was stored", "make room, and send it again")
+    if code & 0xFF == sqlite3.SQLITE_IOERR:
+        return StoreFailed(
+            f"the disk failed ({name}): it is not known what it holds", "see the system's log for the disk"
+        )
     return StoreFailed(f"the database refused ({name}): nothing was stored", "coterie status says where it lies")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from coterie.errors import BadInput
@@ -46,7 +46,7 @@ _CLOSE_OFFER = "UPDATE offers SET outcome = ?, reason = ?, closed_at = ? WHERE m
 # The guard makes a change that comes late (after an acknowledgement, say) harmless instead of wrong.
 _MOVE = "UPDATE messages SET state = ?, reason = ?, changed_at = ? WHERE id = ? AND state IN ({})"
 _UNREAD = """
-SELECT messages.id, sender, state, number, carrier, call, step, written, stops,
+SELECT messages.id, state, number, carrier, call, step, written, stops,
        (SELECT count(*) FROM offers AS past WHERE past.message = messages.id) AS attempts
 FROM messages LEFT JOIN offers ON offers.message = messages.id AND offers.outcome = 'open'
 WHERE recipient = ? AND state IN ('queued', 'offered') ORDER BY messages.seq
@@ -61,13 +61,13 @@ WHERE asked.id = ? AND answer.seq > asked.seq AND answer.sender = ? AND answer.r
 """
 _RECEIPTS = """
 SELECT id, recipient, state, reason FROM messages
-WHERE sender = ? AND told <> state AND state <> 'queued' ORDER BY seq DESC LIMIT ?
+WHERE sender = ? AND told <> state AND state IN ({}) ORDER BY seq DESC LIMIT ?
 """
 _TOLD = "UPDATE messages SET told = ? WHERE id = ?"
 _EXPIRED = """
-SELECT id, recipient FROM messages WHERE state = 'queued' AND expires_at <= ?
+SELECT id, recipient FROM messages WHERE state IN ('queued', 'offered') AND expires_at <= ?
 """
-_NEXT_EXPIRY = "SELECT min(expires_at) FROM messages WHERE state = 'queued'"
+_NEXT_EXPIRY = "SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered')"
 _UNANSWERED = """
 SELECT id FROM messages WHERE recipient = ? AND state = 'shown' ORDER BY seq DESC LIMIT ?
 """
@@ -173,7 +173,7 @@ def mailbox(connection: sqlite3.Connection, peer: str) -> Mailbox:
                 bool(row["written"]),
                 row["stops"],
             )
-        box.accept(Entry(row["id"], row["sender"], State(row["state"]), row["attempts"], offer))
+        box.accept(Entry(row["id"], State(row["state"]), row["attempts"], offer))
     return box
 
 
@@ -213,9 +213,10 @@ def answer_to(connection: sqlite3.Connection, message: str, sender: str, recipie
     return row
 
 
-def receipts(connection: sqlite3.Connection, sender: str, limit: int) -> list[sqlite3.Row]:
-    """The sender's messages that got further than it was told."""
-    return connection.execute(_RECEIPTS, (sender, limit)).fetchall()
+def receipts(connection: sqlite3.Connection, sender: str, states: Collection[State], limit: int) -> list[sqlite3.Row]:
+    """The sender's messages that came into one of these states and that it was not told of."""
+    places = ", ".join("?" * len(states))
+    return connection.execute(_RECEIPTS.format(places), (sender, *states, limit)).fetchall()
 
 
 def told(connection: sqlite3.Connection, states: Iterable[tuple[str, str]]) -> None:
@@ -224,12 +225,12 @@ def told(connection: sqlite3.Connection, states: Iterable[tuple[str, str]]) -> N
 
 
 def expired(connection: sqlite3.Connection, now: float) -> list[tuple[str, str]]:
-    """Messages that wait and whose life is over, each with its recipient."""
+    """Unread messages whose life is over, each with its recipient."""
     return [(row["id"], row["recipient"]) for row in connection.execute(_EXPIRED, (now,))]
 
 
 def next_expiry(connection: sqlite3.Connection) -> float | None:
-    """When the next message that waits expires."""
+    """When the next unread message expires."""
     found: float | None = connection.execute(_NEXT_EXPIRY).fetchone()[0]
     return found
 

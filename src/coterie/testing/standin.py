@@ -132,10 +132,15 @@ class StandIn:
 
     def _accept(self, inbox: socket.socket) -> None:
         connection, _ = inbox.accept()
+        connection.setblocking(False)
         self._selector.register(connection, selectors.EVENT_READ, self._posted)
+        self._posted(connection)  # What is posted is mostly there already: another select would only delay its time.
 
     def _posted(self, connection: socket.socket) -> None:
-        data = connection.recv(READ_BYTES)
+        try:
+            data = connection.recv(READ_BYTES)
+        except BlockingIOError:
+            return
         now = time.monotonic_ns()
         if not data:
             self._selector.unregister(connection)

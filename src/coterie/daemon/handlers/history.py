@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coterie.addresses import resolve
-from coterie.daemon.handlers.params import Params, maybe_text, number, text
+from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
 from coterie.errors import Ambiguous, BadInput, NoMatch
 from coterie.frames import frame, heading
-from coterie.limits import LOG_ROWS_MAX
+from coterie.limits import LOG_ANSWER_BYTES_MAX, LOG_ROWS_MAX
 from coterie.peers import Peer
 from coterie.store import messages as stored
 from coterie.store.db import Row
@@ -55,6 +55,7 @@ def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any
         thread = find_message(daemon, None if caller.human else me, thread)["thread"]
     limit = int(number(params, "limit", 20, 1, LOG_ROWS_MAX))
     before = int(number(params, "before", 0, 0, 1 << 62)) or None
+    with_texts = flag(params, "texts")
     rows = stored.log(
         daemon.store.reader,
         peer=mine or other,
@@ -64,7 +65,21 @@ def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any
         limit=limit,
     )
     names = {peer.id: peer.name for peer in daemon.presence.roster}
-    return {"messages": [public(row, names, me) for row in reversed(rows)]}
+    shown = _within_answer(rows) if with_texts else rows
+    return {
+        "messages": [public(row, names, me, with_texts) for row in reversed(shown)],
+        "more": len(shown) < len(rows),
+    }
+
+
+def _within_answer(rows: list[Row]) -> list[Row]:
+    """As many rows as one answer holds with their texts; one at least, as each fits by itself."""
+    room = LOG_ANSWER_BYTES_MAX
+    for count, row in enumerate(rows):
+        room -= len(row["text"].encode())
+        if room < 0:
+            return rows[: max(count, 1)]
+    return rows
 
 
 def _one_peer(daemon: Daemon, address: str, me: Peer) -> str:
@@ -74,9 +89,16 @@ def _one_peer(daemon: Daemon, address: str, me: Peer) -> str:
     return found.peers[0].id
 
 
-def public(row: Row, names: dict[str, str], me: Peer) -> dict[str, Any]:
+def is_main(daemon: Daemon, peer: Peer, params: Params) -> bool:
+    """Whether a tool call is the main agent's, as far as the session's hooks told."""
+    return (maybe_text(params, "tool_use_id") or "") not in daemon.post.box(peer.id).subagent_calls
+
+
+def public(row: Row, names: dict[str, str], me: Peer, with_text: bool) -> dict[str, Any]:
     """A message as the log shows it to `me`."""
+    text = {"text": row["text"]} if with_text else {}
     return {
+        **text,
         "seq": row["seq"],
         "id": row["id"],
         "thread": row["thread"],
@@ -93,7 +115,6 @@ def public(row: Row, names: dict[str, str], me: Peer) -> dict[str, Any]:
         "accepted_at": row["accepted_at"],
         "changed_at": row["changed_at"],
         "expires_at": row["expires_at"],
-        "text": row["text"],
         "heading": heading(stored.letter(row)),
     }
 
@@ -102,7 +123,7 @@ async def read(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     """The text of one message, on request, whatever became of it. Being asked for, it may be shown again."""
     me = daemon.presence.self_of(connection)
     row, call = find_message(daemon, me, text(params, "message")), text(params, "call")
-    if row["recipient"] == me.id:
+    if row["recipient"] == me.id and is_main(daemon, me, params):
         connection.carries(me.id, call, [])
         await daemon.post.asked_for(me.id, row["id"], call)
     shown = frame(stored.letter(row))

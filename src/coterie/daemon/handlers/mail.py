@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie.daemon.handlers.params import Params, flag, maybe_text, text, texts
+from coterie.daemon.handlers.history import is_main
+from coterie.daemon.handlers.params import Params, flag, text, texts
 from coterie.daemon.letterbox import bundle
-from coterie.messages import Carrier
+from coterie.errors import CoterieError
+from coterie.messages import Carrier, State
 from coterie.store import messages as stored
 
 if TYPE_CHECKING:
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
 RECEIPTS_MAX = 20
 """Receipts in one answer; newer ones first, the rest in the log."""
-BAD_ENDS = ("expired", "refused", "dead")
+BAD_ENDS = (State.EXPIRED, State.REFUSED, State.DEAD)
+ALL_TOLD = (State.OFFERED, State.SHOWN, State.ACKNOWLEDGED, *BAD_ENDS)
 
 
 async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
@@ -28,7 +31,8 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     call, check = text(params, "call"), flag(params, "check")
     carrier = Carrier.TERMINAL if flag(params, "terminal") and peer.kind == "person" else Carrier.TOOL
     box = daemon.post.box(peer.id)
-    main = (maybe_text(params, "tool_use_id") or "") not in box.subagent_calls
+    # A window that was displaced is told what there is; the texts are for the window that has the session now.
+    main = is_main(daemon, peer, params) and not connection.displaced
     changes = box.checked(call) if check and main else []
     if main:
         daemon.post.session_reads(peer.id)
@@ -36,16 +40,20 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     receipts = _receipts(daemon, peer.id, everything=check)
     if found.letters or receipts:
         connection.carries(peer.id, call, [(receipt["id"], receipt["state"]) for receipt in receipts])
-    await daemon.post.record(peer.id, [*changes, *opened])
-    if found.recalled:
-        peer.recall_due = False
-        await daemon.presence.save(peer)
+    try:
+        await daemon.post.record(peer.id, [*changes, *opened])
+        if found.recalled:
+            await daemon.presence.recalled(peer)
+    except CoterieError:
+        connection.calls.pop(call, None)
+        raise
+    daemon.post.push(peer.id)  # What found no room here.
     return {**found.to_wire(), "receipts": receipts}
 
 
 def _receipts(daemon: Daemon, peer: str, *, everything: bool) -> list[dict[str, Any]]:
     """What became of the peer's own messages since it was told last; bad ends are told unasked."""
-    rows = stored.receipts(daemon.store.reader, peer, RECEIPTS_MAX)
+    rows = stored.receipts(daemon.store.reader, peer, ALL_TOLD if everything else BAD_ENDS, RECEIPTS_MAX)
     telling = {pair for other in daemon.server.connections for pairs in other.calls.values() for pair in pairs}
     names = {other.id: other.name for other in daemon.presence.roster}
     return [
@@ -56,14 +64,19 @@ def _receipts(daemon: Daemon, peer: str, *, everything: bool) -> list[dict[str, 
             "reason": row["reason"],
         }
         for row in rows
-        if (everything or row["state"] in BAD_ENDS) and (row["id"], row["state"]) not in telling
+        if (row["id"], row["state"]) not in telling
     ]
+
+
+def _told_for(daemon: Daemon, connection: Connection) -> str:
+    """The peer for whom a connection took mail."""
+    return connection.speaks_for or daemon.presence.self_of(connection).id
 
 
 async def written(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """The texts with these names are out: their mail is offered, and their receipts are told."""
-    peer, calls = daemon.presence.self_of(connection), texts(params, "calls")
-    await daemon.post.written(peer.id, calls)
+    calls = texts(params, "calls")
+    await daemon.post.written(_told_for(daemon, connection), calls)
     await _told(daemon, connection, calls)
     return {}
 
@@ -78,16 +91,16 @@ async def _told(daemon: Daemon, connection: Connection, calls: list[str]) -> Non
 
 async def shown(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """The terminal took the text named `call`: the person was shown it."""
-    peer, call = daemon.presence.self_of(connection), text(params, "call")
-    await daemon.post.record(peer.id, daemon.post.box(peer.id).show(call))
+    peer, call = _told_for(daemon, connection), text(params, "call")
+    await daemon.post.record(peer, daemon.post.box(peer).show(call))
     await _told(daemon, connection, [call])
     return {}
 
 
 async def failed(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """The text named `call` did not get out (the call was cancelled): the next carrier gets what it held."""
-    peer, call = daemon.presence.self_of(connection), text(params, "call")
+    peer, call = _told_for(daemon, connection), text(params, "call")
     connection.calls.pop(call, None)
-    await daemon.post.record(peer.id, daemon.post.box(peer.id).fail_unwritten("the call was cancelled", [call]))
-    daemon.post.push(peer.id)
+    await daemon.post.record(peer, daemon.post.box(peer).fail_unwritten("the call was given up", [call]))
+    daemon.post.push(peer)
     return {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coterie import ids
 from coterie.addresses import Recipients, describe, resolve
-from coterie.daemon.handlers.history import find_message
+from coterie.daemon.handlers.history import find_message, is_main
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
 from coterie.daemon.handlers.peers import reach
 from coterie.daemon.presence import PERSON
@@ -47,6 +47,8 @@ class _Send:
     acknowledges: str | None
     life_s: float
     wait_s: float
+    main: bool
+    """Whether the main agent sends, and not a sub-agent of its session."""
 
 
 def send(daemon: Daemon, connection: Connection, params: Params) -> asyncio.Future[dict[str, Any]] | Any:
@@ -99,16 +101,22 @@ async def _finish(
     await asyncio.wait([writing])
     before = _arrive(daemon, request, fresh, writing)
     answer = None
-    if request.wait_s:
-        connection.carries(request.sender.id, call_of(request.id), [])
-        answer = await _answered_before(daemon, request) if before else None
-        answer = answer or await _wait(daemon, connection, request)
-        if not answer.get("answer"):
-            connection.calls.pop(call_of(request.id), None)
-    else:
+    if request.wait_s and connection.is_open():  # Whoever left meanwhile waits for nothing.
+        answer = await _await_answer(daemon, connection, request, again=bool(before))
+    elif not request.wait_s:
         for message in fresh:
             await daemon.post.settled(message.recipient, [message.id], settle_s)
     return {"messages": _report(daemon, request, before), **(answer or {})}
+
+
+async def _await_answer(daemon: Daemon, connection: Connection, request: _Send, *, again: bool) -> dict[str, Any]:
+    if request.main:
+        connection.carries(request.sender.id, call_of(request.id), [])
+    answer = await _answered_before(daemon, request) if again and request.main else None
+    answer = answer or await _wait(daemon, connection, request)
+    if not answer.get("answer"):
+        connection.calls.pop(call_of(request.id), None)
+    return answer
 
 
 def _arrive(daemon: Daemon, request: _Send, fresh: list[NewMessage], writing: asyncio.Future[list[Row]]) -> list[Row]:
@@ -122,7 +130,7 @@ def _arrive(daemon: Daemon, request: _Send, fresh: list[NewMessage], writing: as
         _release(daemon, fresh)
         return before
     for message in fresh:
-        daemon.post.arrived(message.recipient, message.sender, message.id, message.offer)
+        daemon.post.arrived(message, wants_answer=bool(request.wait_s))
     if request.acknowledges:
         daemon.post.acknowledge(request.sender.id, request.acknowledges)
     daemon.expiry.at_latest(fresh[0].expires_at)
@@ -160,6 +168,7 @@ def _understand(daemon: Daemon, sender: Peer, params: Params) -> _Send:
         acknowledges=about["id"] if about and about["recipient"] == sender.id else None,
         life_s=number(params, "life_s", MESSAGE_LIFE_S, MESSAGE_LIFE_MIN_S, MESSAGE_LIFE_MAX_S),
         wait_s=wait_s,
+        main=is_main(daemon, sender, params),
     )
 
 
@@ -235,7 +244,7 @@ async def _wait(daemon: Daemon, connection: Connection, request: _Send) -> dict[
     if other:
         return {"no_wait": f"{recipient.name} waits for an answer from you in thread {other.thread}: not waiting"}
     answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    wait = Wait(request.sender.id, recipient.id, request.thread, call_of(request.id), answered)
+    wait = Wait(request.sender.id, recipient.id, request.thread, call_of(request.id), request.main, answered)
     daemon.post.waits.begin(wait)
     connection.waits.append(wait)
     try:

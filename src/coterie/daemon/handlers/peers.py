@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coterie.addresses import resolve
+from coterie.agents import KINDS
+from coterie.agents.kind import OTHER
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
 from coterie.errors import BadInput
 from coterie.frames import one_line
-from coterie.peers import LISTED, SCOPES, Claim, Peer, Process, check_name, in_scope
+from coterie.limits import PATH_CHARS_MAX, SESSION_CHARS_MAX
+from coterie.peers import LISTED, SCOPES, Claim, Peer, Process, in_scope
 from coterie.policy import check_human
 from coterie.store import peers as stored
 
@@ -24,11 +27,11 @@ CWD_CHARS = 200
 async def register(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """An adapter says whose session it serves. The pid is the kernel's word, the rest the adapter's."""
     claim = Claim(
-        kind=check_name(text(params, "kind"), "kind"),
+        kind=agent_kind(params),
         cwd=folder(text(params, "cwd")),
-        adapter=processes.identify(connection.pid),
+        adapter=_adapter(connection.pid),
         agent=_agent(connection.pid, int(number(params, "agent_pid", 0, 0, 1 << 31))),
-        session=maybe_text(params, "session"),
+        session=session_id(params) if params.get("session") else None,
         one_shot=flag(params, "one_shot"),
     )
     connection.inbox = flag(params, "inbox")
@@ -43,9 +46,33 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
 
 def folder(path: str) -> str:
     """A working folder as the caller's kernel names it. It is not looked at here: it may lie on a mount that hangs."""
-    if not path.startswith("/") or "\0" in path:
-        raise BadInput("cwd must be an absolute path")
+    if not path.startswith("/") or "\0" in path or len(path) > PATH_CHARS_MAX:
+        raise BadInput(f"cwd must be an absolute path of at most {PATH_CHARS_MAX} characters")
     return path
+
+
+def agent_kind(params: Params) -> str:
+    """The kind of agent. A person is none: nobody becomes the person of this device by saying so."""
+    kind = text(params, "kind")
+    known = [kind.name for kind in (*KINDS, OTHER)]
+    if kind not in known:
+        raise BadInput(f"no agent kind {kind[:40]!r}", f"one of: {', '.join(known)}")
+    return kind
+
+
+def session_id(params: Params) -> str:
+    """A host session id."""
+    session = text(params, "session")
+    if len(session) > SESSION_CHARS_MAX:
+        raise BadInput(f"a session id has at most {SESSION_CHARS_MAX} characters")
+    return session
+
+
+def _adapter(pid: int) -> Process:
+    process = processes.identify(pid)
+    if process is None:  # Its end could never be noticed.
+        raise BadInput("the process that asks is gone")
+    return process
 
 
 def _agent(adapter: int, said: int) -> Process | None:

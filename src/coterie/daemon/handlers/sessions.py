@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from coterie import ids
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, maybe_text, number, text, texts
-from coterie.daemon.handlers.peers import folder
+from coterie.daemon.handlers.peers import agent_kind, folder, session_id
 from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
 from coterie.frames import SEPARATOR, in_chars
 from coterie.messages import Carrier, Signal
-from coterie.peers import Claim, Peer, check_name
+from coterie.peers import Claim, Peer, Process, anchor
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Connection
@@ -49,12 +49,26 @@ async def event(daemon: Daemon, connection: Connection, params: Params) -> dict[
     if name == "end":
         # The process may go on with another session (clear); its own end is seen as that of a process.
         await daemon.post.record(peer.id, daemon.post.box(peer.id).lapse("the session ended"))
-        return {"context": "", "peer": peer.id}
+        if anchor(peer) is None:
+            daemon.presence.gone(peer)
+        return _nothing(peer)
+    if _is_of_another_window(connection, peer, params):
+        return _nothing(peer)
     await _evidence(daemon, peer, name, params)
     room = int(number(params, "room", 0, 0, CONTEXT_CHARS_MAX))
-    context = await _context(daemon, peer, name, room) if room else ""
-    daemon.post.push(peer.id)  # What found no room here goes by the inbox, if that had been full and is no longer.
-    return {"context": context, "peer": peer.id}
+    answer = await _context(daemon, connection, peer, name, room) if room else _nothing(peer)
+    daemon.post.push(peer.id)  # What found no room here.
+    return answer
+
+
+def _nothing(peer: Peer) -> dict[str, Any]:
+    return {"context": "", "call": "", "peer": peer.id}
+
+
+def _is_of_another_window(connection: Connection, peer: Peer, params: Params) -> bool:
+    """Whether the event comes from an older process of a session that is alive twice: no evidence for the newer."""
+    agent = _agent_of(connection, params)
+    return agent is not None and peer.agent is not None and agent != peer.agent
 
 
 def _of_subagent(daemon: Daemon, peer: Peer, name: str, params: Params) -> dict[str, Any]:
@@ -62,7 +76,7 @@ def _of_subagent(daemon: Daemon, peer: Peer, name: str, params: Params) -> dict[
     tool_use = maybe_text(params, "tool_use_id")
     if name == "before-tool" and tool_use:
         daemon.post.box(peer.id).note_call(tool_use)
-    return {"context": "", "peer": peer.id}
+    return _nothing(peer)
 
 
 async def _evidence(daemon: Daemon, peer: Peer, name: str, params: Params) -> None:
@@ -76,32 +90,39 @@ async def _evidence(daemon: Daemon, peer: Peer, name: str, params: Params) -> No
     await daemon.post.record(peer.id, changes)
 
 
-async def _context(daemon: Daemon, peer: Peer, name: str, room: int) -> str:
-    """Mail for the hook's context, recorded as offered before it is given out."""
+async def _context(daemon: Daemon, connection: Connection, peer: Peer, name: str, room: int) -> dict[str, Any]:
+    """Mail for the hook's context. The hook reports once it is out; one that gave up meanwhile never does."""
+    call = ids.new_token()
     found, opened = bundle(
         daemon,
         peer,
         Carrier.HOOK,
-        ids.new_token(),
+        call,
         main=True,
         everything=False,
         budget=room,
         measure=in_chars,
         boundary=name in _BETWEEN_STEPS,
     )
+    if opened:
+        connection.carries(peer.id, call, [])
     await daemon.post.record(peer.id, opened)
     if found.recalled:
-        peer.recall_due = False
-        await daemon.presence.save(peer)
-    return SEPARATOR.join([*found.frames(), *found.notes()])
+        await daemon.presence.recalled(peer)
+    context = SEPARATOR.join([*found.frames(), *found.notes()])
+    return {"context": context, "call": call if opened else "", "peer": peer.id}
+
+
+def _agent_of(connection: Connection, params: Params) -> Process | None:
+    """The agent's process that the hook names, if it really is an ancestor."""
+    pid = int(number(params, "agent_pid", 0, 0, 1 << 31))
+    return processes.identify(pid) if pid in processes.lineage(connection.pid)[1:] else None
 
 
 async def _session_peer(daemon: Daemon, connection: Connection, params: Params) -> Peer:
     """The peer of the session that the event is about: joined, or made where the event begins a session."""
-    kind = check_name(text(params, "kind"), "kind")
-    session, source = text(params, "session"), text(params, "source", "startup")
-    pid = int(number(params, "agent_pid", 0, 0, 1 << 31))
-    agent = processes.identify(pid) if pid in processes.lineage(connection.pid)[1:] else None
+    kind, session, source = agent_kind(params), session_id(params), text(params, "source", "startup")
+    agent = _agent_of(connection, params)
     claim = Claim(
         kind=kind,
         cwd=folder(maybe_text(params, "cwd") or "/"),

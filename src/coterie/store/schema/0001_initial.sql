@@ -50,7 +50,7 @@ CREATE TABLE messages (
     expires_at  REAL NOT NULL
 ) STRICT;
 CREATE INDEX messages_unread ON messages(recipient, seq) WHERE state IN ('queued', 'offered');
-CREATE INDEX messages_expiring ON messages(expires_at) WHERE state = 'queued';
+CREATE INDEX messages_expiring ON messages(expires_at) WHERE state IN ('queued', 'offered');
 CREATE INDEX messages_thread ON messages(thread, seq);
 CREATE INDEX messages_sender ON messages(sender, seq);
 CREATE INDEX messages_recipient ON messages(recipient, seq);
