@@ -94,16 +94,15 @@ main.Daemon._close = wait_and_close
 
 
 ACCEPTED_AND_LEAVING = """
-import asyncio, coterie.daemon.main as main
-from asyncio.selector_events import BaseSelectorEventLoop as Loop
-make, accept = main.Daemon.__init__, Loop._accept_connection2
+import coterie.daemon.local as local
+make, made = main.Daemon.__init__, local.Connection.connection_made
 def noted(self, *arguments):
     make(self, *arguments)
     main.it = self
-async def too_late(self, *arguments, **more):
+def too_late(self, transport):
     main.it.leave()
-    await accept(self, *arguments, **more)
-main.Daemon.__init__, Loop._accept_connection2 = noted, too_late
+    made(self, transport)
+main.Daemon.__init__, local.Connection.connection_made = noted, too_late
 """
 
 
@@ -116,9 +115,10 @@ def test_who_was_accepted_and_not_yet_noticed_is_cut_off_unanswered(place: Place
     leaving = place.start(patch=WAITS_BEFORE_IT_CLOSES + ACCEPTED_AND_LEAVING)
     with Raw(place.home.socket) as raw:
         raw.ask("hello", protocol=[PROTOCOL, PROTOCOL], version="0", client="test")
-        assert raw.ends()
+        answered = not raw.ends()
     with open(go_on, "w"):
         assert leaving.wait(20) == 0
+    assert not answered
 
 
 def test_asked_to_retire_it_ends_in_good_order(daemon: Place) -> None:
@@ -196,8 +196,9 @@ def test_leaving_it_reads_nothing_new(place: Place) -> None:
         wait_for(lambda: not os.path.lexists(place.home.socket), "it leaves")
         raw.ask("daemon.status")
         with open(go_on, "w"):
-            assert raw.ends()
+            answered = not raw.ends()
     assert leaving.wait(20) == 0
+    assert not answered
 
 
 # --- switched off --------------------------------------------------------------------------------------------------
