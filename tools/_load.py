@@ -98,13 +98,14 @@ def _check(here: Place, expected: int) -> None:
         raise RuntimeError(f"{expected} sends were answered and {stored} are stored")
 
 
-def disk(folder: str, rounds: int) -> list[float]:
-    """Milliseconds for writing 4 KiB to the end of a file and fsync, in `folder`."""
+def disk(folder: str, rounds: int, pause_s: float = 0.0) -> list[float]:
+    """Milliseconds for writing 4 KiB to the end of a file and fsync, in `folder`, with a pause before each."""
     path = os.path.join(folder, "fsync")
     took = []
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
     try:
         for _ in range(rounds):
+            time.sleep(pause_s)
             begun = time.monotonic_ns()
             os.write(descriptor, bytes(4096))
             os.fsync(descriptor)

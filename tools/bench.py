@@ -28,6 +28,7 @@ import coterie
 from _crowd import Crowd, crowd, join_at_once
 from _load import disk, durable_sends
 from _parts import Place, median, memory, percentile, place
+from coterie.limits import INBOX_GAP_S
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULT = os.path.join(ROOT, "build", "bench.json")
@@ -44,7 +45,7 @@ class Rounds:
     """How often things are measured."""
 
     disk: int = 300
-    disk_beside: int = 40
+    disk_beside: int = 30
     starts: int = 40
     daemon_starts: int = 10
     processes: int = 40
@@ -90,11 +91,17 @@ class Bench:
 
     # --- parts ------------------------------------------------------------------------------------------
 
+    def disk(self) -> None:
+        """The disk, which every durable send waits for."""
+        with place("coterie-bench-") as here:
+            took = disk(here.root, self.rounds.disk)
+            self._row("disk_fsync", "this disk: 4 KiB and fsync, one after another", "", None, _spread(took))
+            took = disk(here.root, self.rounds.disk_beside, INBOX_GAP_S)
+            self._row("disk_fsync_paced", f"this disk: the same, {INBOX_GAP_S:g} s apart", "", None, _spread(took))
+
     def starts(self) -> None:
         """Whole processes, with and without a daemon."""
         with place("coterie-bench-") as here:
-            took = disk(here.root, self.rounds.disk)
-            self._row("disk_fsync", "the disk itself: 4 KiB written and fsync", "", None, _spread(took))
             _starts.next_list(here)
             took = [_starts.initialize(here) for _ in range(self.rounds.starts)]
             self._at_most("session_start", "session start, daemon up: spawn to initialize", 40, took)
@@ -129,12 +136,11 @@ class Bench:
             self._memory(people, at_rest)
 
     def _delays(self, people: Crowd, size: int) -> None:
-        """Send to inbox, one at a time. The disk is measured before and after, as every send waits for it."""
-        root = people.here.root
-        fsync = disk(root, self.rounds.disk_beside)
+        """Send to inbox, one at a time. The disk is measured beside at the same pace, as every send waits for it."""
         count = self.rounds.sends[SIZES.index(size)]
+        begun = time.monotonic()
         values = _spread([people.send(1 + number % (size - 1)) for number in range(count)])
-        fsync += disk(root, self.rounds.disk_beside)
+        fsync = disk(people.here.root, self.rounds.disk_beside, (time.monotonic() - begun) / count)
         values["disk_fsync_p50_ms"] = round(median(fsync), 3)
         ok = values["p50_ms"] <= 1 and values["p99_ms"] <= 5
         claim = f"send to inbox, durable, {size} sessions connected"
@@ -276,7 +282,7 @@ def main() -> int:
     compileall.compile_dir(os.path.dirname(coterie.__file__), quiet=1)
     machine = _machine()
     bench = Bench(QUICK if arguments.quick else Rounds())
-    parts: tuple[Callable[[], None], ...] = (bench.starts, bench.load, bench.sessions, bench.joining)
+    parts: tuple[Callable[[], None], ...] = (bench.disk, bench.starts, bench.load, bench.sessions, bench.joining)
     begun = time.monotonic()
     try:
         for part in parts:

@@ -3,7 +3,8 @@
 usage: python crowd.py ROUNDS STARTERS METHOD [PARAMS]
 
 In each round the starters connect at the same instant, each as a client of its own, call METHOD and report the pid
-of the daemon that answered, or the error. A line of JSON tells of each round:
+of the daemon that answered, or the error. The word NUMBER in PARAMS stands for the number of the starter. A line of
+JSON tells of each round:
 
     {"pids": [...], "errors": [...], "daemons": [...], "s": 0.3}
 
@@ -25,29 +26,29 @@ from coterie.errors import CoterieError
 from coterie.files import Home, home
 
 
-def start(place: Home, gate: int, tell: int, method: str, params: dict[str, Any]) -> None:
+def start(place: Home, gate: int, tell: int, method: str, params: str) -> None:
     """One of the crowd: wait for the gate to open, connect, report, end."""
     os.read(gate, 1)
     try:
         connection = client.connect("test", at=place)
-        connection.call(method, params)
+        connection.call(method, json.loads(params))
         said = {"pid": connection.hello["pid"]}
     except CoterieError as error:
         said = {"error": f"{type(error).__name__}: {error}"}
     os.write(tell, json.dumps(said).encode() + b"\n")
 
 
-def gather(place: Home, count: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
+def gather(place: Home, count: int, method: str, params: str) -> dict[str, Any]:
     """One round."""
     gate, opener = os.pipe()
     listen, tell = os.pipe()
     children = []
-    for _ in range(count):
+    for number in range(count):
         child = os.fork()
         if child == 0:
             os.close(opener)
             try:
-                start(place, gate, tell, method, params)
+                start(place, gate, tell, method, params.replace("NUMBER", str(number)))
             finally:
                 os._exit(0)
         children.append(child)
@@ -85,7 +86,7 @@ def daemons(place: Home) -> list[int]:
 
 def main() -> None:
     rounds, count, method = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    params = json.loads(sys.argv[4]) if sys.argv[4:] else {}
+    params = sys.argv[4] if sys.argv[4:] else "{}"
     place = home()
     for number in range(rounds):
         told = gather(place, count, method, params)

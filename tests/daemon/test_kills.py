@@ -101,7 +101,7 @@ class ToolReader(Recipient):
             answer = self.agent.answer_to(self._asked)
             text = answer["result"]["content"][0]["text"]
             # A daemon killed while it starts is an error to whoever started it; its next look is as good as this one.
-            assert text.startswith("Not done: the daemon") or not answer["result"]["isError"], answer
+            assert "the daemon ended while it was starting" in text or not answer["result"]["isError"], answer
             self._take(text, self._before)
         self._before = self._place_shown()
         self._asked = self.agent.ask_tool("check_messages")
@@ -137,7 +137,9 @@ class Ordeal:
         event = {"event": "start", "kind": "claude", "session": "asleep", "cwd": "/"}
         recipients.append(place.connect("hook").call("session.event", event)["peer"])
         for number in range(WRITERS):
-            command = [sys.executable, WRITER, str(self.accepted_file(number)), *recipients]
+            # Each below a shell of its own: sessions without an id are told apart by their parents.
+            command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, WRITER]
+            command += [str(self.accepted_file(number)), *recipients]
             self.writers.append(subprocess.Popen(command, env=place.environ, stdin=subprocess.PIPE))
 
     def accepted_file(self, number: int) -> Path:
@@ -158,7 +160,12 @@ class Ordeal:
 
     def await_accepted(self, count: int, dead: Any = lambda: False) -> None:
         """Wait until so many messages were accepted, or something died."""
-        wait_for(lambda: len(self.accepted()) >= count or dead(), f"{count} accepted, not {len(self.accepted())}")
+
+        def done() -> bool:
+            assert all(writer.poll() is None for writer in self.writers), "a writer met an error that no kill explains"
+            return len(self.accepted()) >= count or bool(dead())
+
+        wait_for(done, f"{count} accepted")
 
     # --- the killing ----------------------------------------------------------------------------------------
 
@@ -259,7 +266,8 @@ def test_two_hundred_kills_lose_nothing_and_show_nothing_twice(place: Place) -> 
     finally:
         ordeal.stderr.close()
         for writer in ordeal.writers:
-            writer.kill()
+            if writer.stdin:
+                writer.stdin.close()
             writer.wait()
     print(ordeal.kills)
     assert set(ordeal.kills) == {"random", *POINTS}

@@ -158,7 +158,7 @@ def test_a_living_session_outlasts_a_stop(daemon: Place) -> None:
 
 
 def test_two_hundred_sessions_that_join_at_once_while_it_is_busy_all_join(daemon: Place) -> None:
-    with crowd(daemon, 1, 200, "peers.register", kind="test", cwd="/") as joining:
+    with crowd(daemon, 1, 200, "peers.register", kind="codex", session="thread-NUMBER", cwd="/") as joining:
         with stopped(daemon.pid()):
             go(joining)
             socket = daemon.home.socket.encode()

@@ -37,7 +37,7 @@ class Writer:
     def _connected(self) -> client.Client:
         if self._client is None:
             connection = client.connect("adapter")
-            connection.call("peers.register", {"kind": "writer", "cwd": "/"})
+            connection.call("peers.register", {"kind": "other", "cwd": "/"})
             self._client = connection
         return self._client
 

@@ -330,7 +330,7 @@ def test_the_trouble_is_over_when_a_write_succeeded_and_not_before(place: Place)
     ("code", "kind"),
     [
         (sqlite3.SQLITE_FULL, DiskFull),
-        (sqlite3.SQLITE_IOERR | 3 << 8, DiskFull),  # SQLITE_IOERR_WRITE
+        (sqlite3.SQLITE_IOERR | 3 << 8, StoreFailed),  # SQLITE_IOERR_WRITE: no promise of what is stored
         (sqlite3.SQLITE_BUSY, StoreFailed),
         (None, StoreFailed),
     ],

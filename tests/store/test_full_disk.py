@@ -76,7 +76,7 @@ class Writer:
     def __init__(self, place: Place) -> None:
         # Started as in life, with its log in the home: what cannot be logged must not hurt either.
         self.client: Client = place.connect("adapter")
-        self.client.call("peers.register", {"kind": "writer", "cwd": "/"})
+        self.client.call("peers.register", {"kind": "other", "cwd": "/"})
         event = {"event": "start", "kind": "claude", "session": "reader", "cwd": "/"}
         self.recipient = self.client.call("session.event", event)["peer"]
         self.accepted: list[str] = []
@@ -162,7 +162,7 @@ def test_who_comes_while_it_is_full_gets_an_answer(small: Place, ballast: Path) 
         pass
     newcomer = timed(lambda: small.connect("cli"))
     assert isinstance(newcomer, Client)
-    assert isinstance(timed(lambda: newcomer.call("peers.register", {"kind": "late", "cwd": "/"})), DiskFull)
+    assert isinstance(timed(lambda: newcomer.call("peers.register", {"kind": "other", "cwd": "/"})), DiskFull)
     assert timed(lambda: newcomer.call("daemon.status"))["trouble"]
     agent = small.agent("session-late")
     assert "the disk took no more" in agent.tool("send_message", to=writer.recipient, message="hello")

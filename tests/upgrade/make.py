@@ -49,7 +49,7 @@ def correspond(place: Place) -> None:
     bob.wait_inbox(TO_BOTH)
 
     script = place.connect("adapter")
-    script.call("peers.register", {"kind": "script", "cwd": "/"})
+    script.call("peers.register", {"kind": "other", "cwd": "/"})
     hurried = ids.new_message_id()
     script.call("messages.send", {"id": hurried, "to": "carol", "text": EXPIRED, "life_s": 1.0})
     place.wait_state(hurried, "expired")

@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._in_flight = 0
         self._paused = False
+        self._outgoing: list[bytes] = []
         self._hello_timer: asyncio.TimerHandle | None = None
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
         if uid != os.getuid():
             self._send({"jsonrpc": "2.0", "id": None, "error": Refused("another user's daemon").to_wire()})
-            transport.close()
+            self.close()
             return
         self._hello_timer = asyncio.get_running_loop().call_later(HELLO_S, self._no_hello)
 
@@ -115,6 +116,7 @@ class Connection(asyncio.Protocol):
     def notify(self, method: str, params: dict[str, Any]) -> None:
         """Tell the client something that it did not ask for."""
         self._send({"jsonrpc": "2.0", "method": method, "params": params})
+        self._flush()  # Somebody may be waiting for what it says.
 
     def carries(self, peer: str, call: str, receipts: Receipts) -> None:
         """It is given the text named `call`, for `peer`, and is to report on it."""
@@ -123,6 +125,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is to be sent, and close."""
+        self._flush()
         if self._transport:
             self._transport.close()
 
@@ -189,7 +192,16 @@ class Connection(asyncio.Protocol):
     def _send(self, message: dict[str, Any]) -> None:
         if not self.is_open() or self._transport is None:
             return
-        self._transport.write(encode(message))
+        if not self._outgoing:
+            # What one commit answers goes out in one write: under load that is most of what an answer costs.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(encode(message))
+
+    def _flush(self) -> None:
+        lines, self._outgoing = self._outgoing, []
+        if not lines or not self.is_open() or self._transport is None:
+            return
+        self._transport.write(b"".join(lines))
         if self._transport.get_write_buffer_size() > OUTGOING_BYTES_MAX:
             log.warning("pid %d reads nothing of what it is sent; its connection is cut", self.pid)
             self._transport.abort()
