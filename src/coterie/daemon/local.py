@@ -18,7 +18,7 @@ from coterie.daemon.waits import Wait
 from coterie.errors import BadInput, BadLine, CoterieError, Defect, Refused, Unavailable, UnknownMethod, Unsafe
 from coterie.files import Home, check_socket, make_folder
 from coterie.jsonline import LineReader, decode, encode
-from coterie.limits import BACKLOG, HELLO_S, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX
+from coterie.limits import BACKLOG, HELLO_S, IN_FLIGHT_MAX, KIB, OUTGOING_BYTES_MAX
 from coterie.peers import Claim, Peer
 from coterie.points import point
 
@@ -28,6 +28,9 @@ Receipts = list[tuple[str, str]]
 """Messages, each with the state that its sender is being told."""
 Handler = Callable[["Connection", dict[str, Any]], Any]
 RESUME_BELOW = IN_FLIGHT_MAX // 2
+TOGETHER_BYTES = 64 * KIB
+"""Answers wait for others of the same moment up to so many bytes: a client that asks for much at once and reads
+nothing must meet OUTGOING_BYTES_MAX, and not take our memory before."""
 
 _LOCAL_PEERCRED = 0x001  # macOS, <sys/un.h>
 _LOCAL_PEERPID = 0x002
@@ -69,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._in_flight = 0
         self._paused = False
         self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
         self._hello_timer: asyncio.TimerHandle | None = None
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
@@ -195,10 +199,14 @@ class Connection(asyncio.Protocol):
         if not self._outgoing:
             # What one commit answers goes out in one write: under load that is most of what an answer costs.
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(encode(message))
+        line = encode(message)
+        self._outgoing.append(line)
+        self._outgoing_bytes += len(line)
+        if self._outgoing_bytes > TOGETHER_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
-        lines, self._outgoing = self._outgoing, []
+        lines, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
         if not lines or not self.is_open() or self._transport is None:
             return
         self._transport.write(b"".join(lines))
