@@ -98,13 +98,17 @@ def accept(
 
     `answers` is the message that the send acknowledges. Raises `BadInput` if the id is another sender's.
     """
-    stored = copies(connection, send_id)
-    if stored:
+    try:
+        for message in fresh:
+            _insert(connection, message)
+    except sqlite3.IntegrityError:
+        # The first copy has the id of the send, so nothing was inserted yet. Looking first would cost every send.
+        stored = copies(connection, send_id)
+        if not stored:
+            raise
         if stored[0]["sender"] != fresh[0].sender:
-            raise BadInput("this message id was used by another sender", "make a fresh id")
+            raise BadInput("this message id was used by another sender", "make a fresh id") from None
         return stored
-    for message in fresh:
-        _insert(connection, message)
     if answers:
         move(connection, answers, State.ACKNOWLEDGED, f"answered by {send_id}", fresh[0].accepted_at)
     return []

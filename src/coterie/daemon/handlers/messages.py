@@ -69,7 +69,10 @@ def send(daemon: Daemon, connection: Connection, params: Params) -> asyncio.Futu
     fresh = [_new(daemon, request, peer, n) for n, peer in enumerate(request.recipients, start=1)]
     writing = daemon.store.write(lambda connection: stored.accept(connection, request.id, fresh, request.acknowledges))
     if request.wait_s or settle_s:
-        return _finish(daemon, connection, request, fresh, writing, settle_s)
+        accepted: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        # On its way at once, before the task that answers has its turn.
+        writing.add_done_callback(lambda done: _accept(daemon, request, fresh, done, accepted))
+        return _finish(daemon, connection, request, accepted, settle_s)
     # The short way, without a task of its own: it halves what a send costs.
     answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     writing.add_done_callback(lambda done: _conclude(daemon, request, fresh, done, answer))
@@ -90,22 +93,37 @@ def _conclude(
         answer.set_exception(error)
 
 
+def _accept(
+    daemon: Daemon,
+    request: _Send,
+    fresh: list[NewMessage],
+    done: asyncio.Future[list[Row]],
+    accepted: asyncio.Future[list[Row]],
+) -> None:
+    try:
+        before = _arrive(daemon, request, fresh, done)
+    except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
+        if not accepted.done():
+            accepted.set_exception(error)
+    else:
+        if not accepted.done():
+            accepted.set_result(before)
+
+
 async def _finish(
     daemon: Daemon,
     connection: Connection,
     request: _Send,
-    fresh: list[NewMessage],
-    writing: asyncio.Future[list[Row]],
+    accepted: asyncio.Future[list[Row]],
     settle_s: float,
 ) -> dict[str, Any]:
-    await asyncio.wait([writing])
-    before = _arrive(daemon, request, fresh, writing)
+    before = await accepted
     answer = None
     if request.wait_s and connection.is_open():  # Whoever left meanwhile waits for nothing.
         answer = await _await_answer(daemon, connection, request, again=bool(before))
     elif not request.wait_s:
-        for message in fresh:
-            await daemon.post.settled(message.recipient, [message.id], settle_s)
+        for number, peer in enumerate(request.recipients, start=1):
+            await daemon.post.settled(peer.id, [ids.copy_id(request.id, number)], settle_s)
     return {"messages": _report(daemon, request, before), **(answer or {})}
 
 
@@ -173,7 +191,10 @@ def _understand(daemon: Daemon, sender: Peer, params: Params) -> _Send:
 
 
 def _check_size(body: str) -> None:
-    # The first measure is a lower bound that costs nothing, whatever somebody sends.
+    # Bounds that cost nothing, whatever somebody sends: a character takes one byte at least, and when it is spelled
+    # out with a quote before it twelve at most.
+    if len(body) * 12 <= MESSAGE_BYTES_MAX:
+        return
     size = len(body) if len(body) > MESSAGE_BYTES_MAX else text_bytes(body)
     if size > MESSAGE_BYTES_MAX:
         raise BadInput(
