@@ -20,7 +20,7 @@ from typing import Any, Self
 import pytest
 
 from cli.detached import Command
-from conftest import Place, must_have, running, wait_for
+from conftest import Place, is_daemon, must_have, running, wait_for
 from coterie import client
 from coterie.errors import Unsafe
 from coterie.files import Home
@@ -209,7 +209,6 @@ class Lookout:
     def __init__(self, root: Path) -> None:
         self.open: set[tuple[str, str]] = set()
         self.seen: set[str] = set()
-        self.rounds = 0
         self._root = str(root)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_on)
@@ -224,7 +223,6 @@ class Lookout:
 
     def _look_on(self) -> None:
         while not self._over.is_set():
-            self.rounds += 1
             self._look(self._root)
 
     def _look(self, folder: str) -> None:
@@ -239,28 +237,39 @@ class Lookout:
                         self._look(entry.path)
 
 
-START = """
-import os, sys
+IN_SLOW_MOTION = """
+import os, sys, time
 os.umask(0)
-from coterie import client
-client.connect("cli")
+def slow(frame, event, called):
+    if event == "c_return" and called.__name__ in ("mkdir", "open", "bind", "connect"):
+        time.sleep(0.003)
+sys.setprofile(slow)
 """
+"""Between making a thing and whatever is done to it next, there is time to look at it."""
+NAMES = ("coterie.db", "coterie.db-shm", "coterie.db-wal", "daemon.lock", "daemon.log", "daemon.sock")
 
 
 def test_everything_is_ours_alone_from_the_moment_it_is_there(place: Place) -> None:
     """Under a umask that keeps nothing from anybody, in a home whose folders above are not there yet either."""
-    for number in range(10):
-        top = place.root / str(number)
-        top.mkdir(0o700)
-        home = top / "a" / "b" / "home"
-        with Lookout(top) as lookout:
-            subprocess.run([sys.executable, "-c", START], env={**place.environ, "COTERIE_HOME": str(home)}, check=True)
-            pid = client.lock_holder(Home(str(home)))
-            os.kill(pid, signal.SIGKILL)
-        assert not lookout.open
-        names = ("coterie.db", "coterie.db-shm", "coterie.db-wal", "daemon.lock", "daemon.log", "daemon.sock")
-        assert lookout.seen >= {"a", "a/b", "a/b/home", *(f"a/b/home/{name}" for name in names)}
-        assert lookout.rounds > 10
+    top = place.root / "top"
+    top.mkdir(0o700)
+    home = top / "a" / "b" / "home"
+    code = IN_SLOW_MOTION + "from coterie import client; client.connect('cli')"
+    with Lookout(top) as lookout:
+        subprocess.run([sys.executable, "-c", code], env={**place.environ, "COTERIE_HOME": str(home)}, check=True)
+        pid = client.lock_holder(Home(str(home)))
+        assert is_daemon(pid)
+        os.kill(pid, signal.SIGKILL)
+    assert lookout.open == set()
+    assert lookout.seen >= {"a", "a/b", "a/b/home", *(f"a/b/home/{name}" for name in NAMES)}
+
+
+def test_so_it_is_if_the_daemon_itself_makes_everything(place: Place) -> None:
+    os.rmdir(place.home.folder)
+    with Lookout(place.root) as lookout:
+        place.start(patch=IN_SLOW_MOTION)
+    assert lookout.open == set()
+    assert lookout.seen >= {"home", *(f"home/{name}" for name in NAMES)}
 
 
 def test_a_log_that_is_turned_over_stays_ours_alone(place: Place) -> None:

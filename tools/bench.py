@@ -34,8 +34,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULT = os.path.join(ROOT, "build", "bench.json")
 SIZES = (2, 50, 200)
 REST_SIZES = (1, 50, 200)
-BUSY_PERCENT = 10.0
-"""Processor time that others may take before the benchmark begins, without a word about it."""
+BUSY_S, BUSY_PERCENT = 1.0, 10.0
+"""Before each part, others are watched for so long; what they may take of the processors without a word about it."""
 RSS_MAX_MIB = 35.0
 SESSION_MAX_KIB = 32.0
 
@@ -225,7 +225,6 @@ def _machine() -> dict[str, str | int | float]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "kernel": platform.platform(terse=True),
-        "busy_before_percent": psutil.cpu_percent(interval=1.0),
     }
 
 
@@ -245,8 +244,8 @@ def _progress(text: str) -> None:
 def _print(machine: dict[str, str | int | float], rows: dict[str, Row]) -> None:
     for key, value in machine.items():
         print(f"{key.replace('_', ' '):<20} {value}")
-    if float(machine["busy_before_percent"]) > BUSY_PERCENT:
-        print("The machine was busy with other things before: times are worse than they are on their own.")
+    if float(machine["busy_percent"]) > BUSY_PERCENT:
+        print("The machine was busy with other things meanwhile: times are worse than they are on their own.")
     print()
     heads = Row("claim", "promised", "measured", None, {})
     widths = [max(len(getattr(row, name)) for row in (heads, *rows.values())) for name in ("claim", "promised")]
@@ -280,18 +279,20 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     compileall.compile_dir(os.path.dirname(coterie.__file__), quiet=1)
-    machine = _machine()
+    busy: list[float] = []
     bench = Bench(QUICK if arguments.quick else Rounds())
     parts: tuple[Callable[[], None], ...] = (bench.disk, bench.starts, bench.load, bench.sessions, bench.joining)
     begun = time.monotonic()
     try:
         for part in parts:
             _progress(f"{time.monotonic() - begun:4.0f} s  {part.__name__}: {part.__doc__}")
+            busy.append(psutil.cpu_percent(interval=BUSY_S))
             part()
     except KeyboardInterrupt:
         _progress("interrupted; everything that was started has ended")
         return 130
     _progress(f"{time.monotonic() - begun:4.0f} s  done")
+    machine = {**_machine(), "busy_percent": max(busy)}
     _print(machine, bench.rows)
     _write(machine, arguments.quick, bench.rows)
     print(f"\nwritten to {os.path.relpath(RESULT)}")

@@ -97,6 +97,16 @@ def test_requests_may_come_all_at_once(daemon: Place) -> None:
     assert {answer["id"] for answer in answers} == set(range(1, 17))
 
 
+def test_a_request_with_garbage_in_its_line_is_not_carried_out(daemon: Place, raw: Raw) -> None:
+    for garbage in (b"}", b" {}", b"\x00", b"\xff"):
+        for line in every_request():
+            raw.send(line[:-1] + garbage + b"\n")
+            answer = raw.answer()
+            assert (answer["id"], kind(answer)) == (None, "bad-line"), line
+    assert daemon.row("SELECT (SELECT count(*) FROM peers) + (SELECT count(*) FROM messages)")[0] == 0
+    assert lives(raw)
+
+
 def test_garbage_after_a_request_is_an_error_of_its_own(raw: Raw) -> None:
     for garbage in (b"}", b"garbage", b"\x00", b"\xff\xfe", b'{"half": '):
         raw.send(request(7, "daemon.status") + garbage + b"\n")

@@ -59,6 +59,20 @@ def test_its_unread_mail_reaches_the_sessions_that_come_back(old: Place, databas
 
 
 @released
+def test_its_schema_becomes_the_schema_of_a_fresh_one(old: Place) -> None:
+    """Whoever edits a step that is released, instead of adding one, is told here."""
+    old.start()
+    (old.root / "fresh").mkdir()
+    fresh = Place(old.root / "fresh")
+    fresh.start()
+    try:
+        query = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
+        assert old.rows(query) == fresh.rows(query)
+    finally:
+        fresh.close()
+
+
+@released
 def test_what_was_read_stays_read_and_can_be_looked_up(old: Place, database: Path) -> None:
     old.start(patch=as_on_its_day(database))
     states = dict(old.rows("SELECT text, state FROM messages"))
