@@ -14,6 +14,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from coterie.daemon.pending import Pending
 from coterie.daemon.waits import Wait
 from coterie.errors import BadInput, BadLine, CoterieError, Defect, Refused, Unavailable, UnknownMethod, Unsafe
 from coterie.files import Home, check_socket, make_folder
@@ -149,7 +150,9 @@ class Connection(asyncio.Protocol):
     def _serve(self, line: bytes) -> None:
         request_id = None
         try:
-            request_id, method, params = _request(decode(line))
+            message = decode(line)
+            request_id = _id_of(message)
+            method, params = _request(message)
             if not self.kind and method != "hello":
                 raise BadInput("say hello first")
             result = self._server.handler(method)(self, params)
@@ -158,29 +161,39 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 (a defect in one handler must not end the daemon; it is logged)
             self._answer(request_id, error=_defect(error))
         else:
-            if isinstance(result, Awaitable):
+            if isinstance(result, Pending):
+                self._begin()
+                result.then(lambda result, error: self._settled(request_id, result, error))
+            elif isinstance(result, Awaitable):
                 self._later(request_id, asyncio.ensure_future(result))
             else:
                 self._answer(request_id, result)
 
     def _later(self, request_id: int | str | None, future: asyncio.Future[Any]) -> None:
+        self._begin()
+        future.add_done_callback(lambda done: self._finished(request_id, done))
+
+    def _finished(self, request_id: int | str | None, done: asyncio.Future[Any]) -> None:
+        if done.cancelled():
+            self._settled(request_id, None, CoterieError("the call was given up", "try again"))
+        else:
+            error = done.exception()
+            self._settled(request_id, None if error else done.result(), error)
+
+    def _begin(self) -> None:
         self._in_flight += 1
         if self._in_flight >= IN_FLIGHT_MAX and not self._paused and self._transport:
             self._paused = True
             self._transport.pause_reading()
-        future.add_done_callback(lambda done: self._finished(request_id, done))
 
-    def _finished(self, request_id: int | str | None, done: asyncio.Future[Any]) -> None:
+    def _settled(self, request_id: int | str | None, result: Any, error: BaseException | None) -> None:
         self._in_flight -= 1
         readable = self.is_open() and not self._server.leaving
         if self._paused and self._in_flight <= RESUME_BELOW and readable and self._transport:
             self._paused = False
             self._transport.resume_reading()
-        error = None if done.cancelled() else done.exception()
-        if done.cancelled():
-            self._answer(request_id, error=CoterieError("the call was given up", "try again"))
-        elif error is None:
-            self._answer(request_id, done.result())
+        if error is None:
+            self._answer(request_id, result)
         else:
             self._answer(request_id, error=error if isinstance(error, CoterieError) else _defect(error))
 
@@ -215,16 +228,23 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _request(message: dict[str, Any] | list[Any]) -> tuple[int | str, str, dict[str, Any]]:
-    """The id, method and params of a request. Raises `BadInput`."""
+def _id_of(message: dict[str, Any] | list[Any]) -> int | str:
+    """The id of a request, by which its answer is known, an error too. Raises `BadInput`."""
     if isinstance(message, list):
         raise BadInput("batches are not served", "send one object a line")
-    request_id, method, params = message.get("id"), message.get("method"), message.get("params", {})
+    request_id = message.get("id")
     if not isinstance(request_id, (int, str)) or isinstance(request_id, bool):
         raise BadInput("the id must be a number or a text")
+    return request_id
+
+
+def _request(message: dict[str, Any] | list[Any]) -> tuple[str, dict[str, Any]]:
+    """The method and params of a request. Raises `BadInput`."""
+    assert isinstance(message, dict)
+    method, params = message.get("method"), message.get("params", {})
     if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or not isinstance(params, dict):
         raise BadInput('not a JSON-RPC 2.0 request: {"jsonrpc": "2.0", "id", "method", "params": {...}}')
-    return request_id, method, params
+    return method, params
 
 
 def _defect(error: BaseException) -> Defect:

@@ -26,7 +26,7 @@ from coterie.files import NO_ROOM, Home, home, make_folder, open_private
 from coterie.jsonline import encode
 from coterie.limits import DRAIN_S, IDLE_EXIT_S, LOG_BYTES_MAX
 from coterie.peers import Peer
-from coterie.store.db import Store
+from coterie.store.db import Store, damaged
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ DESCRIPTORS_WANTED = 65_536
 """A session takes two descriptors (its connection, its process); the usual soft limit of 1,024 ends at 500."""
 
 
+SWITCH_S = 0.001
+"""How long a busy thread keeps the interpreter. Measured under load: a tenth more messages than with 5 ms."""
 SERVED_WHILE_OFF = ("hello", "daemon.status", "daemon.up")
 
 
@@ -162,6 +164,9 @@ def _arguments() -> argparse.Namespace:
 
 def _prepare(place: Home, crash_at: list[str]) -> None:
     os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # A starter's blocked signals are its own.
+    # The writer's thread gives the interpreter up at each statement and would wait the usual 5 ms for it to come back.
+    sys.setswitchinterval(SWITCH_S)
     make_folder(place.folder)
     os.close(open_private(place.log, os.O_WRONLY | os.O_APPEND))
     handler = RotatingFileHandler(place.log, maxBytes=LOG_BYTES_MAX, backupCount=1)
@@ -214,6 +219,8 @@ def main() -> int:
 def _blame(error: Exception, place: Home) -> CoterieError:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DiskFull(f"there is no room in {place.folder}: {error.strerror}", "make room, and try again")
+    if unusable := damaged(error, place):
+        return unusable
     return Defect("the daemon could not start", f"see {place.log}")
 
 

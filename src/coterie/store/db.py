@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
+Told = Callable[[Any, CoterieError | None], None]
+Waiting = tuple[Job[Any], Told]
+Done = tuple[Told, Any, CoterieError | None]
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -81,13 +84,18 @@ def _unusable(error: sqlite3.DatabaseError, place: Home) -> StoreFailed:
     return StoreFailed(f"{path} cannot be used: {error}", f"to begin anew: mv {path} {path}.damaged; {copies}")
 
 
+def damaged(error: Exception, place: Home) -> StoreFailed | None:
+    """What to say if it is the database that stands in the way; damage may show only when a page is read."""
+    return _unusable(error, place) if isinstance(error, sqlite3.DatabaseError) else None
+
+
 class Store:
     """The open database."""
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         self._writer = writer
         self.reader = reader
-        self._jobs: queue.SimpleQueue[tuple[Job[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closing = False
@@ -115,11 +123,24 @@ class Store:
         `StoreFailed` if nothing of it was stored.
         """
         future: asyncio.Future[Result] = self._loop.create_future()
-        if self._closing:
-            future.set_exception(Unavailable("the daemon is leaving", "try again"))
-        else:
-            self._jobs.put((job, future))
+
+        def told(result: Result, error: CoterieError | None) -> None:
+            if future.done():
+                return
+            if error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.write_then(job, told)
         return future
+
+    def write_then(self, job: Job[Any], told: Told) -> None:
+        """The same for who wants no future: `told` is called with the result, or with the error in its place."""
+        if self._closing:
+            told(None, Unavailable("the daemon is leaving", "try again"))
+        else:
+            self._jobs.put((job, told))
 
     async def close(self) -> None:
         """Finish what is queued, and close. Later writes are refused."""
@@ -140,7 +161,7 @@ class Store:
             if not more:
                 return
 
-    def _next_batch(self) -> tuple[list[tuple[Job[Any], asyncio.Future[Any]]], bool]:
+    def _next_batch(self) -> tuple[list[Waiting], bool]:
         """Everything that waits, after waiting for the first; False when it is time to end."""
         batch = []
         item = self._jobs.get()
@@ -154,9 +175,7 @@ class Store:
                 return batch, True
         return batch, False
 
-    def _commit(
-        self, batch: list[tuple[Job[Any], asyncio.Future[Any]]]
-    ) -> list[tuple[asyncio.Future[Any], Any, CoterieError | None]]:
+    def _commit(self, batch: list[Waiting]) -> list[Done]:
         """Run the batch in one transaction; if any of it fails, each by itself, so that one cannot fail another."""
         point("before-write")
         try:
@@ -165,7 +184,7 @@ class Store:
             if len(batch) == 1:
                 return [(batch[0][1], None, _blame(error))]
             return [done for item in batch for done in self._commit([item])]
-        return [(future, result, None) for (_, future), result in zip(batch, results, strict=True)]
+        return [(told, result, None) for (_, told), result in zip(batch, results, strict=True)]
 
     def _transaction(self, jobs: list[Job[Any]]) -> list[Any]:
         self._writer.execute("BEGIN IMMEDIATE")
@@ -181,18 +200,16 @@ class Store:
         point("after-commit")
         return results
 
-    def _tell(self, results: list[tuple[asyncio.Future[Any], Any, CoterieError | None]]) -> None:
-        for future, result, error in results:
+    def _tell(self, results: list[Done]) -> None:
+        for told, result, error in results:
             if error is None:
                 self.failure = None
             elif isinstance(error, StoreFailed):
                 self.failure = error
-            if future.done():
-                continue
-            if error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            try:
+                told(result, error)
+            except Exception:
+                log.exception("a defect in what follows a write")
 
 
 def _blame(error: Exception) -> CoterieError:

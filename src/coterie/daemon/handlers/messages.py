@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coterie import ids
@@ -11,6 +12,7 @@ from coterie.addresses import Recipients, describe, resolve
 from coterie.daemon.handlers.history import find_message, is_main
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
 from coterie.daemon.handlers.peers import reach
+from coterie.daemon.pending import Pending
 from coterie.daemon.presence import PERSON
 from coterie.daemon.waits import Wait, call_of
 from coterie.errors import BadInput, CoterieError, NoMatch, Refused
@@ -51,7 +53,7 @@ class _Send:
     """Whether the main agent sends, and not a sub-agent of its session."""
 
 
-def send(daemon: Daemon, connection: Connection, params: Params) -> asyncio.Future[dict[str, Any]] | Any:
+def send(daemon: Daemon, connection: Connection, params: Params) -> Pending | Any:
     """Accept a message: the answer comes after it is on the disk, and says how far it got.
 
     A send that is sent again (same id) is not stored twice: the answer is that of the stored message.
@@ -67,57 +69,59 @@ def send(daemon: Daemon, connection: Connection, params: Params) -> asyncio.Futu
         raise
     settle_s = number(params, "settle_s", 0, 0, SETTLE_S)
     fresh = [_new(daemon, request, peer, n) for n, peer in enumerate(request.recipients, start=1)]
-    writing = daemon.store.write(lambda connection: stored.accept(connection, request.id, fresh, request.acknowledges))
+    accepted = Pending()
+
+    def told(before: list[Row] | None, failure: Exception | None) -> None:
+        # On its way at once, before whoever answers has its turn.
+        try:
+            accepted.settle(_arrive(daemon, request, fresh, before or [], failure))
+        except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
+            accepted.settle(None, error)
+
+    job = partial(stored.accept, send_id=request.id, fresh=fresh, answers=request.acknowledges)
+    daemon.store.write_then(job, told)
     if request.wait_s or settle_s:
-        accepted: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
-        # On its way at once, before the task that answers has its turn.
-        writing.add_done_callback(lambda done: _accept(daemon, request, fresh, done, accepted))
         return _finish(daemon, connection, request, accepted, settle_s)
-    # The short way, without a task of its own: it halves what a send costs.
-    answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-    writing.add_done_callback(lambda done: _conclude(daemon, request, fresh, done, answer))
+    return _report_when(daemon, request, accepted)
+
+
+def _report_when(daemon: Daemon, request: _Send, accepted: Pending) -> Pending:
+    """The short way, without a task of its own: it halves what a send costs."""
+    answer = Pending()
+
+    def told(before: list[Row], error: Exception | None) -> None:
+        if error:
+            answer.settle(None, error)
+        else:
+            answer.settle({"messages": _report(daemon, request, before)})
+
+    accepted.then(told)
     return answer
 
 
-def _conclude(
-    daemon: Daemon,
-    request: _Send,
-    fresh: list[NewMessage],
-    done: asyncio.Future[list[Row]],
-    answer: asyncio.Future[dict[str, Any]],
-) -> None:
-    try:
-        before = _arrive(daemon, request, fresh, done)
-        answer.set_result({"messages": _report(daemon, request, before)})
-    except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
-        answer.set_exception(error)
+def _future_of(pending: Pending) -> asyncio.Future[list[Row]]:
+    future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
 
+    def told(result: list[Row], error: Exception | None) -> None:
+        if future.done():
+            return
+        if error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
-def _accept(
-    daemon: Daemon,
-    request: _Send,
-    fresh: list[NewMessage],
-    done: asyncio.Future[list[Row]],
-    accepted: asyncio.Future[list[Row]],
-) -> None:
-    try:
-        before = _arrive(daemon, request, fresh, done)
-    except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
-        if not accepted.done():
-            accepted.set_exception(error)
-    else:
-        if not accepted.done():
-            accepted.set_result(before)
+    pending.then(told)
+    return future
 
 
 async def _finish(
     daemon: Daemon,
     connection: Connection,
     request: _Send,
-    accepted: asyncio.Future[list[Row]],
+    accepted: Pending,
     settle_s: float,
 ) -> dict[str, Any]:
-    before = await accepted
+    before = await _future_of(accepted)
     answer = None
     if request.wait_s and connection.is_open():  # Whoever left meanwhile waits for nothing.
         answer = await _await_answer(daemon, connection, request, again=bool(before))
@@ -137,15 +141,15 @@ async def _await_answer(daemon: Daemon, connection: Connection, request: _Send, 
     return answer
 
 
-def _arrive(daemon: Daemon, request: _Send, fresh: list[NewMessage], writing: asyncio.Future[list[Row]]) -> list[Row]:
+def _arrive(
+    daemon: Daemon, request: _Send, fresh: list[NewMessage], before: list[Row], failure: Exception | None
+) -> list[Row]:
     """Once the write is done: put what is new on its way. Returns what had been stored before."""
-    try:
-        before = writing.result()
-    except CoterieError:
+    if failure or before:
         _release(daemon, fresh)
-        raise
+    if failure:
+        raise failure
     if before:
-        _release(daemon, fresh)
         return before
     for message in fresh:
         daemon.post.arrived(message, wants_answer=bool(request.wait_s))
