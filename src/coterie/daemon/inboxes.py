@@ -27,7 +27,7 @@ class Batch:
     """One line to be."""
 
     call: str
-    joined: int = 0
+    letters: dict[str, Letter] = field(default_factory=dict)
     size: int = WORDS_BYTES
     planned: int = 0
     """Messages that are being stored and will join; their commits are under way, so they come within moments."""
@@ -61,10 +61,10 @@ class Inboxes:
     def __init__(
         self,
         adapter_of: Callable[[str], Connection | None],
-        letters_of: Callable[[str, str], list[Letter]],
+        offered: Callable[[str, str], list[str]],
     ) -> None:
         self._adapter_of = adapter_of
-        self._letters_of = letters_of
+        self._offered = offered
         """The messages of a peer whose open offer is in the batch of this name: some may be over meanwhile."""
         self._lines: dict[str, _Line] = {}
         self._loop = asyncio.get_running_loop()
@@ -89,6 +89,7 @@ class Inboxes:
         batch = batches[-1]
         batch.size += size
         batch.planned += 1
+        batch.letters[letter.id] = letter
         return batch.call
 
     def add(self, peer: str, call: str) -> bool:
@@ -99,7 +100,6 @@ class Inboxes:
         if batch is None:
             return False
         batch.planned -= 1
-        batch.joined += 1
         self._pump(peer)
         return True
 
@@ -171,7 +171,7 @@ class Inboxes:
         if batch.planned:
             return
         line.batches.popleft()
-        letters = self._letters_of(peer, batch.call) if batch.joined else []
+        letters = [batch.letters[message] for message in self._offered(peer, batch.call)]
         if letters:
             self._write(peer, line, batch, letters)
         else:

@@ -32,7 +32,7 @@ class Post:
         self, store: Store, clock: Callable[[], float], adapter_of: Callable[[str], Connection | None]
     ) -> None:
         self.waits = Waits()
-        self.inboxes = Inboxes(adapter_of, self._letters_of)
+        self.inboxes = Inboxes(adapter_of, self._offered)
         self._store = store
         self._clock = clock
         self._boxes: dict[str, Mailbox] = {}
@@ -52,8 +52,8 @@ class Post:
         """What frames need of these messages."""
         return stored.letters(self._store.reader, messages)
 
-    def _letters_of(self, peer: str, call: str) -> list[Letter]:
-        return self.letters([offer.message for offer in self.box(peer).open_offers(call)])
+    def _offered(self, peer: str, call: str) -> list[str]:
+        return [offer.message for offer in self.box(peer).open_offers(call)]
 
     def record(self, peer: str, changes: Sequence[Change]) -> Awaitable[None]:
         """Write what the mailbox of `peer` changed; done when it is on the disk. Writes keep the order of the calls."""
