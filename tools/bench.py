@@ -126,7 +126,7 @@ class Bench:
         with crowd() as people:
             at_rest: dict[int, tuple[float, int, float]] = {}
             for size in sorted({*SIZES, *REST_SIZES}):
-                _progress(f"{size} sessions")
+                _progress(f"  sessions: {size}")
                 people.grow(size)
                 if size in REST_SIZES:
                     rest = people.rest(people.here.daemon(), self.rounds.rest_s)

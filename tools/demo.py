@@ -27,8 +27,10 @@ from coterie.limits import INBOX_GAP_S
 from coterie.testing.agent import Agent, text_of
 
 MESSAGE_ID = re.compile(r"\bm_[0-9a-z]{12}\b")
-SETTLED, IN_FLIGHT = 20, 40
-"""Sends of the burst that are answered before the daemon is killed, and sends that are under way then."""
+SETTLED, IN_FLIGHT, LATER = 20, 20, 20
+"""Sends of the burst that are answered before the daemon is killed, that are under way then, and that follow while
+there is no daemon.
+"""
 CROWD, ROUNDS = 20, 5
 """Sessions that join for the measurement, and messages to each."""
 WAIT_S = 20
@@ -117,11 +119,15 @@ class Story:
         self.out.call("tests", 'send_message(reply_to=..., message="212 passed, 0 failed.")')
         reply = tests.ask_tool("send_message", reply_to=_ids(line)[0], message="212 passed, 0 failed.")
         result = text_of(api.answer_to(waiting))
-        tests.answer_to(reply)
+        replied = tests.answer_to(reply)
         took = milliseconds(tests.times[reply][0], api.times[waiting][1])
         self.out.tell(f"The waiting call returns {took:.1f} ms after the answer was sent:")
         self.out.quote(result)
         check("acknowledged" in result and "212 passed" in result, "the waiting send returns the answer")
+        self.out.tell("The turn of api goes on, so that its model was given the answer:")
+        api.hook("PostToolBatch", cwd="/")
+        api.hook("Stop", cwd="/")
+        check(f"{_ids(text_of(replied))[0]} to api: shown" in self._receipts("tests"), "the answer was shown")
 
     def wrong_address(self) -> None:
         """An address that nobody has is refused, and says who is there."""
@@ -169,26 +175,29 @@ class Story:
 
     def crash(self) -> None:
         """The daemon is killed in the middle of a burst of sends."""
-        count = SETTLED + IN_FLIGHT
-        self.out.section(f"The daemon is killed with {IN_FLIGHT} sends in flight")
+        count, known = SETTLED + IN_FLIGHT + LATER, SETTLED + IN_FLIGHT
+        self.out.section(f"The daemon is killed in the middle of {count} sends")
         tests, api = self.agents["tests"], self.agents["api"]
         marks = [f"burst {number:02d}." for number in range(count)]
-        self.out.tell(f"tests sends api {count} messages: {SETTLED} are answered, then {IN_FLIGHT} go out together.")
         calls = [tests.ask_tool("send_message", to="api", message=mark) for mark in marks[:SETTLED]]
         answers = {mark: _ids(text_of(tests.answer_to(call)))[0] for mark, call in zip(marks, calls, strict=False)}
         with contextlib.closing(self._database()) as books:
-            calls += [tests.ask_tool("send_message", to="api", message=mark) for mark in marks[SETTLED:]]
+            calls += [tests.ask_tool("send_message", to="api", message=mark) for mark in marks[SETTLED:known]]
             _until(lambda: len(_stored(books)) > SETTLED, "the burst is being stored")
             pid = self.here.daemon()
             os.kill(pid, signal.SIGKILL)
             killed = time.monotonic_ns()
             at_death = _stored(books)
+        calls += [tests.ask_tool("send_message", to="api", message=mark) for mark in marks[known:]]
         look = api.ask_tool("list_peers")
         for mark, call in zip(marks[SETTLED:], calls[SETTLED:], strict=True):
             answers[mark] = _ids(text_of(tests.answer_to(call)))[0]
         api.answer_to(look)
         before = sum(tests.times[call][1] < killed for call in calls)
-        self.out.tell(f"kill -9 {pid}, the daemon: {before} sends were answered, {len(at_death)} stored, {count} sent.")
+        self.out.tell(
+            f"tests sends api {known} messages. kill -9 {pid}, the daemon: {len(at_death)} are stored by then, and "
+            f"{before} are answered. {LATER} more are sent while there is none."
+        )
         takeover = milliseconds(killed, api.times[look][1])
         self.out.tell(f"A session starts the next daemon; it serves after {takeover:.0f} ms.")
         check(self.here.daemon() not in (0, pid), "another daemon serves")
