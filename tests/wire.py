@@ -64,6 +64,13 @@ class Raw:
             if "method" not in message:
                 return message
 
+    def notification(self, method: str) -> Json:
+        """The parameters of the next line, which must be this notification."""
+        message: Json = json.loads(self._lines.readline())
+        assert message.get("method") == method, message
+        params: Json = message["params"]
+        return params
+
     def answers(self, count: int) -> list[Json]:
         """The next `count` answers."""
         return [self.answer() for _ in range(count)]

@@ -19,6 +19,7 @@ from coterie.errors import BadInput
 from coterie.jsonline import encode
 from coterie.limits import INBOX_LINES_MAX
 from coterie.testing.agent import Agent
+from wire import Raw
 
 # A disk on which a commit takes as many seconds as a file says.
 SLOW_DISK = """
@@ -247,6 +248,18 @@ def test_mail_that_is_stored_together_with_its_recipients_return_is_pushed(place
 
 
 @pytest.mark.slow
+def test_a_line_on_its_way_while_its_adapter_registers_goes_out_once(daemon: Place) -> None:
+    api = daemon.named("api")
+    with Raw(daemon.home.socket).greet() as adapter:
+        adapter.call("peers.register", kind="other", cwd="/", inbox=True)
+        adapter.call("peers.describe", name="web")
+        message = message_from(api, "web", "hello")
+        line = adapter.notification("push")
+        adapter.call("peers.register", kind="other", cwd="/", inbox=True, written=[])
+        adapter.call("offers.written", call=line["call"])
+        assert daemon.rows("SELECT written, outcome FROM offers WHERE message = ?", message) == [(1, "open")]
+
+
 def test_a_session_that_gives_no_sign_is_never_written_off(daemon: Place) -> None:
     """After a full number of lines nothing more goes out at once, but it is planned; the next sign lets it out."""
     sender, web = other(daemon), daemon.named("web")

@@ -53,11 +53,14 @@ class Recipient:
 
 
 class InboxReader(Recipient):
-    """Its inbox brings the mail, and its hook tells that the model was given it."""
+    """Its inbox brings the mail, and its hook tells of prompts; unless it `tells` which messages they hold, every
+    offer stays open, and nothing may be posted again all the same.
+    """
 
-    def __init__(self, agent: Agent, place: Place) -> None:
+    def __init__(self, agent: Agent, place: Place, *, tells: bool) -> None:
         super().__init__(agent)
         self._place = place
+        self._tells = tells
         self._client: client.Client | None = None
         self._read = 0
         self._shown: set[str] = set()
@@ -75,7 +78,8 @@ class InboxReader(Recipient):
 
     def _report(self, text: str) -> None:
         """As its hook does at a prompt, again and again until a daemon took it in."""
-        event = {"event": "prompt", "kind": "claude", "session": self.agent.session, "cwd": "/", "prompt": text}
+        mentioned = FRAME.findall(text) if self._tells else []
+        event = {"event": "prompt", "kind": "claude", "session": self.agent.session, "cwd": "/", "mentioned": mentioned}
         while True:
             try:
                 self._client = self._client or self._place.connect("hook")
@@ -134,7 +138,10 @@ class Ordeal:
             agent = place.named(name, inbox=name != "cat")
             peer = place.row("SELECT id FROM peers WHERE name = ?", name)[0]
             recipients.append(peer)
-            self.readers.append(InboxReader(agent, place) if name != "cat" else ToolReader(agent, place, peer))
+            if name == "cat":
+                self.readers.append(ToolReader(agent, place, peer))
+            else:
+                self.readers.append(InboxReader(agent, place, tells=name == "ann"))
         event = {"event": "start", "kind": "claude", "session": "asleep", "cwd": "/"}
         recipients.append(place.connect("hook").call("session.event", event)["peer"])
         for number in range(WRITERS):

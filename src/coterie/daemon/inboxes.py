@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from coterie import ids
 from coterie.daemon.local import Connection
+from coterie.errors import Defect
 from coterie.frames import SEPARATOR, Letter, frame, in_bytes
 from coterie.limits import FRAME_BYTES_MAX, INBOX_GAP_S, INBOX_LINES_MAX, INBOX_RETRIES_S, INBOX_SLOW_GAP_S
 from coterie.points import point
@@ -37,8 +38,9 @@ class Batch:
 
 @dataclass(slots=True)
 class _Line:
-    """The inbox of one session, as far as we know it."""
+    """The inbox of one session, as far as we know it, and the connection of the adapter that writes to it."""
 
+    adapter: Connection
     batches: deque[Batch] = field(default_factory=deque)
     under_way: Batch | None = None
     unread_lines: int = 0
@@ -74,7 +76,7 @@ class Inboxes:
         adapter = self._adapter_of(peer)
         if adapter is None or not adapter.inbox or not adapter.is_open():
             return False
-        line = self._lines.get(peer)
+        line = self._line(peer)
         # Past the cap one line at a time still goes out, slowly: the cap is about bursts.
         return line is None or not line.batches or line.unread_lines + len(line.batches) < INBOX_LINES_MAX
 
@@ -83,7 +85,7 @@ class Inboxes:
         the caller says `add` (or `release`).
         """
         size = in_bytes(frame(letter)) + len(SEPARATOR)
-        batches = self._lines.setdefault(peer, _Line()).batches
+        batches = self._open_line(peer).batches
         if not batches or batches[-1].closed or batches[-1].size + size > FRAME_BYTES_MAX:
             batches.append(Batch(ids.new_token()))
         batch = batches[-1]
@@ -110,13 +112,38 @@ class Inboxes:
             batch.planned -= 1
             self._pump(peer)
 
-    def _planned(self, peer: str, call: str) -> Batch | None:
+    def _line(self, peer: str) -> _Line | None:
+        """The line to the adapter that serves the session now; one to an adapter before it is of no use any more."""
         line = self._lines.get(peer)
+        if line and line.adapter is not self._adapter_of(peer):
+            self.forget(peer)
+            return None
+        return line
+
+    def _open_line(self, peer: str) -> _Line:
+        line = self._line(peer)
+        if line is None:
+            adapter = self._adapter_of(peer)
+            if adapter is None:
+                raise Defect("mail was planned for an inbox that nobody writes to")
+            line = self._lines[peer] = _Line(adapter)
+        return line
+
+    def calls(self, peer: str) -> set[str]:
+        """The batches that the adapter has, or is going to be given: no report on them can have come yet."""
+        line = self._line(peer)
+        if line is None:
+            return set()
+        under_way = {line.under_way.call} if line.under_way else set()
+        return under_way | {batch.call for batch in line.batches}
+
+    def _planned(self, peer: str, call: str) -> Batch | None:
+        line = self._line(peer)
         return next((batch for batch in line.batches if batch.call == call), None) if line else None
 
     def reported(self, peer: str, call: str, failed: bool, again: Callable[[str], None]) -> None:
         """The adapter reported on a line, one way or the other. After a failure `again` is called in a while."""
-        line = self._lines.get(peer)
+        line = self._line(peer)
         if line is None or line.under_way is None or line.under_way.call != call:
             return
         line.under_way = None
@@ -129,20 +156,20 @@ class Inboxes:
 
     def try_later(self, peer: str, again: Callable[[str], None]) -> None:
         """Something went wrong on the way to the inbox: call `again` in a while, a few times."""
-        line = self._lines.get(peer)
+        line = self._line(peer)
         if line and line.retry is None and line.failures < len(INBOX_RETRIES_S):
             line.retry = self._loop.call_later(INBOX_RETRIES_S[line.failures], self._retry, peer, again)
             line.failures += 1
 
     def _retry(self, peer: str, again: Callable[[str], None]) -> None:
-        line = self._lines.get(peer)
+        line = self._line(peer)
         if line:
             line.retry = None
             again(peer)
 
     def sign_of_life(self, peer: str) -> None:
         """The session reads: what was posted before is no longer waiting in its client."""
-        line = self._lines.get(peer)
+        line = self._line(peer)
         if line and line.unread_lines:
             line.unread_lines = 0
             line.not_before = min(line.not_before, self._loop.time() + INBOX_GAP_S)
@@ -158,7 +185,7 @@ class Inboxes:
             line.cancel()
 
     def _pump(self, peer: str) -> None:
-        line = self._lines.get(peer)
+        line = self._line(peer)
         if line is None or line.under_way or not line.batches:
             return
         wait = line.not_before - self._loop.time()
@@ -173,23 +200,20 @@ class Inboxes:
         line.batches.popleft()
         letters = [batch.letters[message] for message in self._offered(peer, batch.call)]
         if letters:
-            self._write(peer, line, batch, letters)
+            self._write(line, batch, letters)
         else:
             self._pump(peer)
 
-    def _write(self, peer: str, line: _Line, batch: Batch, letters: list[Letter]) -> None:
-        adapter = self._adapter_of(peer)
-        if adapter is None:
-            return  # Its end is being reported, and ends the offers of this batch too.
+    def _write(self, line: _Line, batch: Batch, letters: list[Letter]) -> None:
         line.under_way = batch
         line.unread_lines += 1
         gap = INBOX_GAP_S if line.unread_lines < INBOX_LINES_MAX else INBOX_SLOW_GAP_S
         line.not_before = self._loop.time() + gap
         point("before-push")
-        adapter.notify("push", {"call": batch.call, "text": _text(letters)})
+        line.adapter.notify("push", {"call": batch.call, "text": _text(letters)})
 
     def _gap_over(self, peer: str) -> None:
-        line = self._lines.get(peer)
+        line = self._line(peer)
         if line:
             line.timer = None
             self._pump(peer)

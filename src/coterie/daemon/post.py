@@ -191,15 +191,14 @@ class Post:
 
     def adapter_came(self, peer: str, written: Iterable[str], under_way: Collection[str]) -> None:
         """An adapter registered: texts that it wrote and could not report are written, others never were, but for
-        those `under_way` on other connections.
+        those `under_way` on other connections, and those that it was given since it said what it wrote.
         """
         box = self.box(peer)
         known = set(written)
         offers = [o for o in box.open_offers() if not o.written]
         changes = [c for o in offers if o.call in known for c in box.written(o.id)]
-        lost = {o.call for o in offers} - known - set(under_way)
+        lost = {o.call for o in offers} - known - set(under_way) - self.inboxes.calls(peer)
         changes += box.fail_unwritten("its adapter never wrote it", lost)
-        self.inboxes.forget(peer)
         self.record_soon(peer, changes)
         self.push(peer)
 

@@ -165,12 +165,19 @@ class Link:
             self._try_later()
             return
         self._pause = RETRY_FIRST_S
-        if self._registration() != self._sent_registration:  # The session changed while it was being registered.
+        if self._is_outdated():
             self._register()
             return
         self._registered = True
         for number in list(self._calls):
             self._send(number)
+
+    def _is_outdated(self) -> bool:
+        """Whether the session changed while it was being registered. What was `written` meanwhile is reported anyway;
+        to register for it again would go on for as long as there is mail.
+        """
+        now, sent = self._registration() or {}, self._sent_registration or {}
+        return {**now, "written": None} != {**sent, "written": None}
 
     def _try_later(self) -> None:
         """It does not work now: each time it is left alone for longer."""
