@@ -575,6 +575,8 @@ class Text:
     """Whether the next event of whatever kind proves it: the request that holds it is on its way. None: after a
     restart it may have been forgotten that it is, never that it is not."""
     stops: int = 0
+    late: bool = False
+    """Whether a step has ended since it was given: a report that comes then proves nothing about that step."""
 
 
 class Delivery(RuleBasedStateMachine):
@@ -695,7 +697,7 @@ class Delivery(RuleBasedStateMachine):
         text = self.texts[message]
         if went:
             self.store(self.box.written(text.offer))
-            text.due = text.due if text.written else False
+            text.due = text.due if text.written or not text.late else False
             text.written = True
             self.state[message] = "offered"
         else:
@@ -753,6 +755,7 @@ class Delivery(RuleBasedStateMachine):
         ids = data.draw(st.sets(st.sampled_from([*self.state, "m_unknown"])))
         self.hooked = True
         self.store(self.box.signal(Signal.PROMPT, ids))
+        self.outdate_reports()
         lines = {text.call for message, text in self.texts.items() if message in ids and text.carrier is INBOX}
         self.see([*self.stepwise(), *(message for message, text in self.texts.items() if text.call in lines)])
 
@@ -766,9 +769,15 @@ class Delivery(RuleBasedStateMachine):
     def step(self) -> None:
         self.hooked = True
         self.store(self.box.signal(Signal.STEP))
+        self.outdate_reports()
         self.see_due()
         for message in self.stepwise():
             self.texts[message].due = True
+
+    def outdate_reports(self) -> None:
+        """A step is over: a report that a text of it was written comes late from now on, and proves nothing by it."""
+        for text in self.texts.values():
+            text.late = True
 
     def see_due(self) -> None:
         for message in self.stepwise():
@@ -780,6 +789,7 @@ class Delivery(RuleBasedStateMachine):
     def stop(self) -> None:
         self.hooked = True
         self.store(self.box.signal(Signal.STOP))
+        self.outdate_reports()
         self.see(self.stepwise())
         for message, text in [(m, t) for m, t in self.texts.items() if t.written]:
             text.stops += 1
@@ -847,6 +857,7 @@ class Delivery(RuleBasedStateMachine):
                 self.box.accept(entry)
         for text in self.texts.values():
             text.due = None if text.due else text.due
+            text.late = True
 
     # --- what always holds ---
 
