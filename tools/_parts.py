@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -22,6 +22,7 @@ from coterie.files import Home
 from coterie.testing.agent import Agent
 
 MIB = 1 << 20
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 END_S = 10.0
 """How long processes may take to end before they are killed."""
 ROOT_BYTES_MAX = 60
@@ -143,14 +144,30 @@ def _lives(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def place(prefix: str) -> Iterator[Place]:
-    """A home that is gone afterwards, whatever happens; a second Ctrl-C does not interrupt the tidying."""
+    """A home that is gone afterwards, whatever happens; a Ctrl-C does not interrupt the tidying."""
     here = Place(prefix)
     try:
         yield here
     finally:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
         here.close()
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def take_signals() -> None:
+    """Have the first Ctrl-C, TERM or HUP raise KeyboardInterrupt, and those after it left aside: the tidying that
+    follows is not to be interrupted.
+    """
+    taken = [number for number in INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        for other in taken:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in taken:
+        signal.signal(number, interrupt)
 
 
 def memory(pid: int) -> tuple[float, float]:

@@ -13,13 +13,11 @@ import datetime
 import json
 import os
 import platform
-import signal
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import NoReturn
 
 import psutil
 
@@ -27,7 +25,7 @@ import _starts
 import coterie
 from _crowd import Crowd, crowd, join_at_once
 from _load import disk, durable_sends
-from _parts import Place, median, memory, percentile, place
+from _parts import Place, median, memory, percentile, place, take_signals
 from coterie.limits import INBOX_GAP_S
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -268,16 +266,12 @@ def _write(machine: dict[str, str | int | float], quick: bool, rows: dict[str, R
         file.write("\n")
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Measure everything; the exit status is 0 whatever the figures are."""
     parser = argparse.ArgumentParser(description="Measures what is promised about speed and memory.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    take_signals()
     compileall.compile_dir(os.path.dirname(coterie.__file__), quiet=1)
     busy: list[float] = []
     bench = Bench(QUICK if arguments.quick else Rounds())

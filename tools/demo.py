@@ -18,9 +18,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
-from _parts import Place, median, memory, percentile, place, run
+from _parts import Place, median, memory, percentile, place, run, take_signals
 from _transcript import Transcript
 from coterie.errors import CoterieError
 from coterie.limits import INBOX_GAP_S
@@ -382,14 +382,9 @@ def _fail(out: Transcript, here: Place, error: Exception) -> None:
         out.quote("".join(log.readlines()[-8:]))
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Tell the story; the exit status says whether it was true."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    take_signals()
     out = Transcript()
     try:
         out.title(
