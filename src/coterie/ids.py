@@ -15,6 +15,9 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PEER_CHARS = 8
 MESSAGE_CHARS = 12
 
+NUDGE = "Not written by your user."
+"""Stands in every nudge, so that a hook knows a prompt that we made."""
+
 _MESSAGE = re.compile(rf"m_[{ALPHABET}]{{{MESSAGE_CHARS}}}(\.[1-9][0-9]{{0,3}})?")
 _FRAMED = re.compile(
     rf"^\[coterie message (m_[{ALPHABET}]{{{MESSAGE_CHARS}}}(?:\.[1-9][0-9]{{0,3}})?) from ", re.MULTILINE

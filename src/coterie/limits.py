@@ -97,12 +97,34 @@ INBOX_RETRIES_S = (1.0, 5.0, 30.0)
 INBOX_LINES_MAX = 20
 """Lines posted without a sign that the session read any. The client keeps 30 and drops the rest silently."""
 
+# --- Nudges: a word to a client that there is mail, without the mail ----------------------------------------------
+
+NUDGE_GAP_S = 60.0
+"""Between two nudges of one session that gave no sign in between. Each costs it a request to its model."""
+NUDGE_PATIENCE_S = 20.0
+"""How long mail waits for the hooks of a busy session before its client is told. They mostly bring it in seconds; a
+turn that was interrupted never does."""
+NUDGE_S = 10.0
+"""How long a client may take to accept a nudge. Measured: 10 ms on a socket, 0.2 s by command."""
+NUDGE_RETRIES_S = (1.0, 5.0, 30.0)
+"""After a nudge that nobody took, the next tries; then it waits for new mail."""
+NUDGE_NAMES_MAX = 3
+"""Messages that a nudge names; the rest is counted."""
+
 # --- Peers --------------------------------------------------------------------------------------------------------
 
 NAME_CHARS_MAX = 32
 """A peer's name or role: it must fit a table column and be typed."""
 SUMMARY_CHARS_MAX = 300
 """A summary: two sentences."""
+PROMPT_LINE_CHARS = 100
+"""Of a prompt, what a summary made by hooks shows: enough to know the subject."""
+ACTIVITY_FILES_MAX = 5
+"""Files in such a summary: the newest; the whole list is git's business."""
+OWN_SUMMARY_S = 3600.0
+"""How long what an agent said of itself is taken for true; after an hour it mostly does something else."""
+LOADED_WOKEN_S = 1800.0
+"""A thread that is only loaded is woken if its last event is no older. Without a window it would run unseen."""
 ID_PREFIX_MIN = 4
 """Characters of an id that may stand for it. Fewer are typing errors more often than addresses."""
 AWAY_KEPT_S = 30 * DAY_S

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from coterie.activity import Activity
 from coterie.errors import BadInput
 from coterie.frames import neutralise
 from coterie.limits import NAME_CHARS_MAX, SUMMARY_CHARS_MAX
@@ -97,6 +98,15 @@ class Peer:
     """Whether an adapter of it is connected now; known to the running daemon only."""
     recall_due: bool = False
     """After a resume, compact or clear: what was shown and not acknowledged comes back as headings, once."""
+    hooked: bool = False
+    """Whether its hooks report to us."""
+    endpoint: str = ""
+    """Where its client can be told that there is mail; empty if nowhere."""
+    heard: float | None = None
+    """When its session last gave a sign: an event of its hooks, a call of a tool."""
+    busy: bool = False
+    """Whether its hooks told of a turn that has not ended; known to the running daemon only."""
+    activity: Activity = field(default_factory=Activity)
     since: float = 0.0
     seen: float = 0.0
 

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "coterie"
 
 ROOTS = {"errors", "limits", "ids", "jsonline", "files", "birth"}
 """Light: loaded by every session."""
-NOUNS = {"frames", "peers", "addresses", "messages", "policy"}
+NOUNS = {"activity", "frames", "peers", "addresses", "messages", "policy"}
 """The rules, pure: no I/O, no clock, no threads."""
 
 # What each part may import of Coterie, itself included.
@@ -24,15 +24,34 @@ MAY: dict[str, set[str]] = {
     "points": set(),
     "client": ROOTS,
     "agents": {"agents", "errors", "limits", "ids", "jsonline"},
+    "carriers": {"carriers", "agents", "errors", "limits", "ids", "jsonline", "files"},
+    "installs": {"installs", "agents"} | ROOTS,
     "mcp": {"mcp", "client", "agents"} | ROOTS,
     "hooks": {"hooks", "client", "agents"} | ROOTS,
-    "cli": {"cli", "client", "frames"} | ROOTS,
+    "cli": {"cli", "client", "frames", "agents", "installs"} | ROOTS,
     "store": {"store", "points"} | NOUNS | ROOTS,
-    "daemon": {"daemon", "store", "agents", "client", "points"} | NOUNS | ROOTS,
-    "testing": {"testing", "daemon", "store", "agents", "mcp", "hooks", "cli", "client", "points"} | NOUNS | ROOTS,
+    "daemon": {"daemon", "store", "agents", "carriers", "client", "points"} | NOUNS | ROOTS,
+    "testing": {
+        "testing",
+        "daemon",
+        "store",
+        "agents",
+        "carriers",
+        "installs",
+        "mcp",
+        "hooks",
+        "cli",
+        "client",
+        "points",
+    }
+    | NOUNS
+    | ROOTS,
 }
 
-OTHERS = {"cli": {"click"}, "daemon": {"psutil"}}
+WITHIN = {"agents.carriers": "carriers", "agents.installs": "installs"}
+"""Folders that are parts of their own: heavy, beside light ones."""
+
+OTHERS = {"cli": {"click"}, "daemon": {"psutil"}, "carriers": {"websockets"}, "installs": {"tomlkit"}}
 """Packages that are not Python's own, and the one part that may load each."""
 ANYTHING = {"testing"}
 
@@ -53,7 +72,13 @@ def files() -> list[Path]:
 
 def part_of(path: Path) -> str:
     """The part that a file belongs to: its folder, or its own name at the root."""
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return part_named(".".join(path.relative_to(SOURCE).with_suffix("").parts))
+
+
+def part_named(module: str) -> str:
+    """The part that a module of ours belongs to, named without `coterie`."""
+    within = next((part for start, part in WITHIN.items() if f"{module}.".startswith(f"{start}.")), None)
+    return within or module.partition(".")[0]
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -65,9 +90,9 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             assert node.module
-            if node.module == "coterie":
+            if node.module in ("coterie", *(f"coterie.{start.rpartition('.')[0]}" for start in WITHIN)):
                 for alias in node.names:
-                    yield node.lineno, f"coterie.{alias.name}"
+                    yield node.lineno, f"{node.module}.{alias.name}"
             else:
                 yield node.lineno, node.module
 
@@ -76,7 +101,7 @@ def breach(part: str, module: str) -> str | None:
     """Why `part` may not import `module`, or None if it may."""
     top, _, rest = module.partition(".")
     if top == "coterie":
-        other = rest.partition(".")[0]
+        other = part_named(rest)
         if other == "__version__" or other in MAY[part]:
             return None
         return f"{part} may not import coterie.{other}"
@@ -122,6 +147,8 @@ def test_nothing_reaches_across_the_layers(path: Path) -> None:
         ("errors", "from coterie import peers", "line 1: errors may not import coterie.peers"),
         ("client", "from coterie import frames", "line 1: client may not import coterie.frames"),
         ("agents", "import coterie.client", "line 1: agents may not import coterie.client"),
+        ("agents", "from coterie.agents import carriers", "line 1: agents may not import coterie.carriers"),
+        ("mcp", "from coterie.agents.installs import plan", "line 1: mcp may not import coterie.installs"),
         ("cli", "from coterie.peers import Peer", "line 1: cli may not import coterie.peers"),
         ("cli", "import psutil", "line 1: cli may not load psutil: it is not Python's own"),
         ("mcp", "from mcp import types", "line 1: mcp may not load mcp: it is not Python's own"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 
-from coterie.agents.kind import AgentKind, Inbox
+from coterie.agents.kind import AgentKind, Inbox, first_line, process_id
 from coterie.ids import framed_ids_in
 from coterie.jsonline import encode
 from coterie.limits import HOOK_CHARS_MAX, INBOX_S
@@ -33,11 +33,14 @@ EVENTS = {
     "PreToolUse": "before-tool",
     "PostToolUse": "after-tool",
     "PostToolBatch": "step",
+    "PreCompact": "compact",
     "Stop": "stop",
     "SessionEnd": "end",
 }
 MENTIONED_MAX = 500
 """Messages in one prompt; a full inbox line holds a few dozen."""
+EDITING = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"})
+"""Tools that change a file."""
 WITH_CONTEXT = frozenset({"SessionStart", "UserPromptSubmit", "PostToolUse"})
 """Events whose hook may add context; a Stop may too, by keeping the session going."""
 
@@ -66,6 +69,7 @@ class Claude(AgentKind):
     name = "claude"
     client_names = ("claude-code",)
     marks = ("CLAUDECODE", SESSION)
+    hook_events = tuple(EVENTS)
 
     def session(self, environ: Mapping[str, str], meta: Mapping[str, Any]) -> str | None:
         """From the environment. After ``/clear`` it is the old id: only hooks know the new one."""
@@ -81,8 +85,7 @@ class Claude(AgentKind):
 
     def agent_pid(self, environ: Mapping[str, str], parent: int) -> int:
         """From the name of the socket, as a wrapper script may stand between the agent and us."""
-        pid = os.path.basename(environ.get(SOCKET, "")).partition(".")[0]
-        return int(pid) if pid.isascii() and pid.isdigit() else parent
+        return process_id(os.path.basename(environ.get(SOCKET, "")).partition(".")[0]) or parent
 
     def inbox(self, environ: Mapping[str, str]) -> Inbox | None:
         """The messaging socket, if the variables name one."""
@@ -95,7 +98,6 @@ class Claude(AgentKind):
         event = EVENTS.get(str(name))
         if event is None or not isinstance(told.get("session_id"), str):
             return None
-        pid = environ.get(PID, "")
         # A Stop that was kept going once is not kept going again: two agents could hold each other for ever.
         adds = name in WITH_CONTEXT or (name == "Stop" and not told.get("stop_hook_active"))
         fields = {key: told[key] for key in ("tool_use_id", "agent_id", "source") if told.get(key)}
@@ -104,10 +106,12 @@ class Claude(AgentKind):
             "kind": self.name,
             "session": told["session_id"],
             "cwd": os.path.realpath(str(told.get("cwd") or "/")),
-            "agent_pid": int(pid) if pid.isascii() and pid.isdigit() else 0,
+            "agent_pid": process_id(environ.get(PID, "")),
             "room": HOOK_CHARS_MAX[self.name] if adds else 0,
-            # Of the prompt only the ids of the messages in it leave this process.
+            # Of the prompt only its first line and the ids of the messages in it leave this process.
+            "prompt_line": first_line(told.get("prompt")),
             "mentioned": framed_ids_in(str(told.get("prompt") or ""))[:MENTIONED_MAX],
+            "files": _files(told),
             **fields,
         }
 
@@ -117,6 +121,18 @@ class Claude(AgentKind):
         if name == "Stop":
             return {"decision": "block", "reason": context}
         return {"hookSpecificOutput": {"hookEventName": name, "additionalContext": context}}
+
+
+def _files(told: Mapping[str, Any]) -> list[str]:
+    """The file that a tool is about to change."""
+    given = told.get("tool_input")
+    if (
+        told.get("hook_event_name") != "PreToolUse"
+        or told.get("tool_name") not in EDITING
+        or not isinstance(given, dict)
+    ):
+        return []
+    return [path for path in (given.get("file_path"), given.get("notebook_path")) if isinstance(path, str)]
 
 
 CLAUDE = Claude()

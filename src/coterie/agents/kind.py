@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from coterie.ids import NUDGE, framed_ids_in
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+
+PROMPT_LINE_CHARS = 200
+"""Of a prompt, what leaves the hook: its first line, and no more of a long one than anybody is shown."""
+
+
+def first_line(prompt: object) -> str:
+    """The first line of what the user asked; empty for text that we brought, and for commands of the client."""
+    if not isinstance(prompt, str) or framed_ids_in(prompt) or NUDGE in prompt:
+        return ""
+    line = prompt.strip().partition("\n")[0].strip()
+    return "" if line.startswith("/") else line[:PROMPT_LINE_CHARS]
+
+
+def process_id(said: str) -> int:
+    """A process id as a variable of the environment holds it; 0 for anything else."""
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
 
 
 class AgentKind:
@@ -16,6 +35,8 @@ class AgentKind:
     """What its MCP client calls itself in ``initialize``."""
     marks: tuple[str, ...] = ()
     """Environment variables that the processes below it bear, and a person's shell does not."""
+    hook_events: tuple[str, ...] = ()
+    """The events that its client is to run our hook for, in its own words."""
     registers_at_first_call = False
     """Whether a session is only real once it calls a tool: before, it may be a health check, or no thread's."""
 

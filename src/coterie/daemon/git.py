@@ -22,7 +22,7 @@ class Repositories:
     async def common_dir(self, folder: str) -> str:
         """The git common directory of `folder`, or an empty text outside a repository."""
         if folder not in self._known:
-            found = await _ask_git(folder)
+            found = await _ask_git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
             if found is None:
                 return ""  # Not remembered: git was slow, or the folder is not there yet.
             if len(self._known) >= CACHE_MAX:
@@ -32,9 +32,14 @@ class Repositories:
             self._known[folder] = found
         return self._known[folder]
 
+    async def branch(self, folder: str) -> str:
+        """The branch that is checked out in `folder` now; empty outside a repository and on no branch."""
+        return await _ask_git(folder, "branch", "--show-current") or ""
 
-async def _ask_git(folder: str) -> str | None:
-    command = ("git", "-C", folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
+
+async def _ask_git(folder: str, *question: str) -> str | None:
+    """What git says; empty if it refuses, None if it cannot be asked."""
+    command = ("git", "-C", folder, *question)
     try:
         git = await asyncio.create_subprocess_exec(
             *command,
@@ -49,5 +54,4 @@ async def _ask_git(folder: str) -> str | None:
     except TimeoutError:
         git.kill()  # Not waited for: on a dead mount even its end can take for ever.
         return None
-    path = os.fsdecode(out).rstrip("\n")
-    return path if git.returncode == 0 else ""
+    return os.fsdecode(out).rstrip("\n") if git.returncode == 0 else ""

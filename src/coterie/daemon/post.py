@@ -29,12 +29,18 @@ class Post:
     """The mailboxes of this device."""
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], adapter_of: Callable[[str], Connection | None]
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        adapter_of: Callable[[str], Connection | None],
+        on_waiting: Callable[[str], None],
     ) -> None:
         self.waits = Waits()
         self.inboxes = Inboxes(adapter_of, self._offered)
         self._store = store
         self._clock = clock
+        self._on_waiting = on_waiting
+        """Called with a peer for whom mail may wait that nothing here can bring now."""
         self._boxes: dict[str, Mailbox] = {}
         self._writing: Counter[str] = Counter()
         self._stale: set[str] = set()
@@ -80,6 +86,10 @@ class Post:
         """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
         if changes:
             asyncio.ensure_future(self.record(peer, list(changes))).add_done_callback(_log_failure)
+
+    def waiting(self, peer: str) -> list[str]:
+        """The messages for a peer that no carrier has, oldest first."""
+        return self.box(peer).waiting()
 
     def forget(self, peer: str) -> None:
         """The peer ended long ago."""
@@ -139,8 +149,9 @@ class Post:
     # --- out ------------------------------------------------------------------------------------------
 
     def push(self, peer: str) -> None:
-        """Offer by inbox whatever no carrier has."""
+        """Offer by inbox whatever no carrier has, or say that it waits."""
         if not self.inboxes.is_ready(peer):
+            self._on_waiting(peer)
             return
         box = self.box(peer)
         changes: list[Change] = []

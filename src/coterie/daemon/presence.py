@@ -153,6 +153,8 @@ class Presence:
         if displaced:
             return
         before = anchor(peer)
+        if claim.agent and claim.agent != peer.agent:
+            peer.hooked = False  # Another process: whether its hooks report is yet to be seen.
         peer.adapter = claim.adapter or peer.adapter
         peer.agent = claim.agent or peer.agent
         peer.one_shot = peer.one_shot if claim.one_shot is None else claim.one_shot
@@ -212,7 +214,7 @@ class Presence:
     def gone(self, peer: Peer) -> None:
         """Its session is over. Mail waits if it can be resumed."""
         peer.state = after(peer.state, gone(peer))
-        peer.connected = False
+        peer.connected = peer.busy = False
         newest = self.adapters.pop(peer.id, None)
         self._on_end(peer)
         if self._restore_older(peer, newest):
@@ -265,6 +267,18 @@ class Presence:
         callers.must_be_somebody(caller)
         assert caller.peer is not None
         return caller.peer
+
+    # --- what a peer is known to do ---------------------------------------------------------------------------
+
+    def look_at_branch(self, peer: Peer) -> None:
+        """Ask git which branch the session is on. Nobody waits for it: a hook has no time."""
+        asyncio.ensure_future(self._look_at_branch(peer)).add_done_callback(_log_failure)
+
+    async def _look_at_branch(self, peer: Peer) -> None:
+        branch = await self.repositories.branch(peer.cwd)
+        if branch != peer.activity.branch:
+            peer.activity.branch = branch
+            await self.save(peer)
 
     # --- what a peer says of itself --------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ def me(card: dict[str, Any] | None) -> str:
 
 _REACHED = {
     "inbox": "mail is pushed",
+    "nudge": "is woken for mail",
     "hooks": "gets mail at its next step",
     "tools": "gets mail with its next coterie tool call",
     "terminal": "a person, who looks with coterie inbox",
@@ -65,7 +66,8 @@ def peer_line(card: dict[str, Any]) -> str:
         parts.append(f"{card['unread']} unread")
     line = "- " + " | ".join(parts)
     if card["summary"]:
-        line += f"\n  says of itself{_age(card['summary_age_s'])}: {card['summary']}"
+        says = "says of itself" if card["summary_own"] else "by its hooks"
+        line += f"\n  {says}{_age(card['summary_age_s'])}: {card['summary']}"
     return line
 
 
@@ -110,6 +112,13 @@ def _sent_line(line: dict[str, Any]) -> str:
     return f"{line['id']} to {line['to']} ({line['to_state']}): {line['state']}; {_how(line)}."
 
 
+_NUDGED = {
+    "started": "its client was told and began a turn",
+    "steered": "its client was told in the middle of its turn",
+    "queued": "its client was told and keeps it for the end of its turn",
+}
+
+
 def _how(line: dict[str, Any]) -> str:
     state, carrier = line["state"], line["carrier"]
     if state == "acknowledged":
@@ -125,9 +134,14 @@ def _how(line: dict[str, Any]) -> str:
         return "stored, about to be written to its inbox"
     if carrier == "wait":
         return "stored, about to be given to its waiting send"
+    if "nudge" in line:
+        return f"stored; {_NUDGED[line['nudge']]}, and fetches it"
+    if "nudge_failure" in line:
+        return f"stored, and waits: {line['nudge_failure']}"
     if line["to_state"] in ("away", "ended"):
         return f"stored; {line['to']} is {line['to_state']}, and the message waits for it"
     waits = {
+        "nudge": "its client is about to be told",
         "hooks": "it gets it at its next step",
         "tools": "it gets it with its next coterie tool call",
         "terminal": "the person sees it with coterie inbox",

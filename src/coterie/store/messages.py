@@ -51,6 +51,7 @@ SELECT messages.id, state, number, carrier, call, step, written, stops,
 FROM messages LEFT JOIN offers ON offers.message = messages.id AND offers.outcome = 'open'
 WHERE recipient = ? AND state IN ('queued', 'offered') ORDER BY messages.seq
 """
+_HOOKED = "SELECT 1 FROM peers WHERE id = ? AND hooked"
 _BY_PREFIX = """
 SELECT * FROM messages WHERE id >= :low AND id < :high AND (:peer IS NULL OR :peer IN (sender, recipient))
 ORDER BY seq LIMIT 5
@@ -164,7 +165,7 @@ def apply(connection: sqlite3.Connection, changes: Iterable[Change], now: float)
 
 def mailbox(connection: sqlite3.Connection, peer: str) -> Mailbox:
     """The unread mail of a peer, as the store knows it."""
-    box = Mailbox()
+    box = Mailbox(hooked=connection.execute(_HOOKED, (peer,)).fetchone() is not None)
     for row in connection.execute(_UNREAD, (peer,)):
         offer = None
         if row["number"] is not None:

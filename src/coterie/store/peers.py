@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 
+from coterie.activity import Activity
 from coterie.peers import Peer, Process, State
 
 _SAVE = """
 INSERT INTO peers (id, name, named, kind, state, role, cwd, repo, summary, summary_at, one_shot,
-                   agent_pid, agent_start, adapter_pid, adapter_start, recall_due, since, seen)
+                   agent_pid, agent_start, adapter_pid, adapter_start, recall_due, since, seen,
+                   hooked, endpoint, heard, branch, prompt, files)
 VALUES (:id, :name, :named, :kind, :state, :role, :cwd, :repo, :summary, :summary_at, :one_shot,
-        :agent_pid, :agent_start, :adapter_pid, :adapter_start, :recall_due, :since, :seen)
+        :agent_pid, :agent_start, :adapter_pid, :adapter_start, :recall_due, :since, :seen,
+        :hooked, :endpoint, :heard, :branch, :prompt, :files)
 ON CONFLICT (id) DO UPDATE SET
     name = excluded.name, named = excluded.named, state = excluded.state, role = excluded.role,
     cwd = excluded.cwd, repo = excluded.repo, summary = excluded.summary, summary_at = excluded.summary_at,
     one_shot = excluded.one_shot, agent_pid = excluded.agent_pid, agent_start = excluded.agent_start,
     adapter_pid = excluded.adapter_pid, adapter_start = excluded.adapter_start,
-    recall_due = excluded.recall_due, seen = excluded.seen
+    recall_due = excluded.recall_due, seen = excluded.seen,
+    hooked = excluded.hooked, endpoint = excluded.endpoint, heard = excluded.heard,
+    branch = excluded.branch, prompt = excluded.prompt, files = excluded.files
 """
 
 # A session belongs to one peer: a resume of an id in another peer's process moves it.
@@ -55,6 +60,12 @@ def save(connection: sqlite3.Connection, peer: Peer) -> None:
         "recall_due": peer.recall_due,
         "since": peer.since,
         "seen": peer.seen,
+        "hooked": peer.hooked,
+        "endpoint": peer.endpoint,
+        "heard": peer.heard,
+        "branch": peer.activity.branch,
+        "prompt": peer.activity.prompt,
+        "files": "\n".join(peer.activity.files),
     }
     connection.execute(_SAVE, row)
     connection.executemany(_SAVE_SESSION, [(session, peer.kind, peer.id) for session in peer.sessions])
@@ -87,6 +98,10 @@ def _peer(row: sqlite3.Row, sessions: list[str]) -> Peer:
         recall_due=bool(row["recall_due"]),
         since=row["since"],
         seen=row["seen"],
+        hooked=bool(row["hooked"]),
+        endpoint=row["endpoint"],
+        heard=row["heard"],
+        activity=Activity(row["branch"], row["prompt"], row["files"].splitlines()),
     )
 
 

@@ -17,6 +17,7 @@ METHODS = {
     "daemon.down": daemon.down,
     "daemon.up": daemon.up,
     "daemon.retire": daemon.retire,
+    "person.check": daemon.person,
     "peers.register": peers.register,
     "peers.list": peers.list_peers,
     "peers.describe": peers.describe,

@@ -86,6 +86,19 @@ def up(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]
     return {"was_off": was_off, "pid": os.getpid()}
 
 
+def person(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+    """Whether a person asks, for a command that needs the daemon for nothing else."""
+    method = text(params, "method")
+    if method not in HUMAN_METHODS:
+        raise BadInput(f"{method[:60]!r} is no verb of a person")
+    try:
+        _check_person(daemon, connection, params, method)
+    finally:
+        if daemon.off:
+            _leave(daemon, "stays switched off")
+    return {"person": True}
+
+
 def _check_person(daemon: Daemon, connection: Connection, params: Params, method: str) -> None:
     """Raises `HumanOnly` unless a person asks, at a terminal or with the word for it."""
     check_human(method, daemon.presence.caller(connection).human)

@@ -34,6 +34,7 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     # A window that was displaced is told what there is; the texts are for the window that has the session now.
     main = is_main(daemon, peer, params) and not connection.displaced
     changes = box.checked(call) if check and main else []
+    daemon.heard(peer)
     if main:
         daemon.post.session_reads(peer.id)
     found, opened = bundle(daemon, peer, carrier, call, main=main, everything=check, beside=texts(params, "beside"))

@@ -12,6 +12,7 @@ from coterie.addresses import Recipients, describe, resolve
 from coterie.daemon.handlers.history import find_message, is_main
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
 from coterie.daemon.handlers.peers import reach
+from coterie.daemon.nudges import Outcome
 from coterie.daemon.pending import Pending
 from coterie.daemon.presence import PERSON
 from coterie.daemon.waits import Wait, call_of
@@ -127,6 +128,7 @@ async def _finish(
         answer = await _await_answer(daemon, connection, request, again=bool(before))
     elif not request.wait_s:
         for number, peer in enumerate(request.recipients, start=1):
+            await daemon.nudges.settled(peer.id, settle_s)
             await daemon.post.settled(peer.id, [ids.copy_id(request.id, number)], settle_s)
     return {"messages": _report(daemon, request, before), **(answer or {})}
 
@@ -329,4 +331,14 @@ def _line(daemon: Daemon, message: str, recipient: str, state: str | None) -> di
         "state": state,
         "carrier": entry.offer.carrier.value if entry and entry.offer else None,
         "reach": reach(daemon, peer) if peer else "none",
+        **_told(daemon, peer, message),
+    }
+
+
+def _told(daemon: Daemon, peer: Peer | None, message: str) -> dict[str, str]:
+    """What is known of a nudge, where the recipient's client takes one."""
+    outcome = daemon.nudges.outcome(peer, message) if peer else Outcome()
+    return {
+        **({"nudge": outcome.nudge.value} if outcome.nudge else {}),
+        **({"nudge_failure": outcome.failure} if outcome.failure else {}),
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coterie.activity import summary
 from coterie.addresses import resolve
 from coterie.agents import KINDS
 from coterie.agents.kind import OTHER
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
+from coterie.daemon.nudges import asleep, can_be_told
 from coterie.errors import BadInput
 from coterie.frames import one_line
 from coterie.limits import PATH_CHARS_MAX, SESSION_CHARS_MAX
@@ -38,6 +40,8 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
     displaced = flag(params, "displaced")
     written = texts(params, "written")
     peer, known = await daemon.presence.register(connection, claim, displaced=displaced)
+    if not peer.hooked:
+        daemon.post.box(peer.id).hooked = False
     if not displaced and daemon.presence.adapters.get(peer.id) is connection:
         under_way = {call for other in daemon.server.connections for call in other.calls}
         daemon.post.adapter_came(peer.id, written, under_way)
@@ -109,6 +113,7 @@ def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, An
 
 def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
     """What others are told of a peer."""
+    told = summary(peer.summary, peer.summary_at, peer.activity, peer.heard, daemon.clock())
     return {
         "id": peer.id,
         "name": peer.name,
@@ -117,8 +122,9 @@ def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
         "role": peer.role,
         "cwd": one_line(peer.cwd, CWD_CHARS),
         "repo": peer.repo,
-        "summary": peer.summary,
-        "summary_age_s": daemon.clock() - peer.summary_at if peer.summary_at else None,
+        "summary": told.text,
+        "summary_own": told.own,
+        "summary_age_s": max(0.0, daemon.clock() - told.at) if told.at else None,
         "reach": reach(daemon, peer),
         "unread": unread.get(peer.id, 0),
         "pid": peer.agent.pid if peer.agent else None,
@@ -131,11 +137,13 @@ def reach(daemon: Daemon, peer: Peer) -> str:
     adapter = daemon.presence.adapters.get(peer.id)
     if peer.kind == "person":
         return "terminal"
-    if adapter is None:
-        return "hooks" if daemon.post.box(peer.id).hooked and peer.state in LISTED else "none"
-    if adapter.inbox:
+    if adapter and adapter.inbox:
         return "inbox"
-    return "hooks" if daemon.post.box(peer.id).hooked else "tools"
+    if can_be_told(peer) and not asleep(peer, daemon.clock()):
+        return "nudge"
+    if peer.hooked and peer.state in LISTED:
+        return "hooks"
+    return "tools" if adapter else "none"
 
 
 async def describe(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from coterie import ids
 from coterie.daemon import processes
-from coterie.daemon.handlers.params import Params, maybe_text, number, text, texts
+from coterie.daemon.briefing import briefing
+from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
 from coterie.daemon.handlers.peers import agent_kind, folder, session_id
 from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
 from coterie.frames import SEPARATOR, in_chars
+from coterie.limits import ACTIVITY_FILES_MAX
 from coterie.messages import Carrier, Signal
 from coterie.peers import Claim, Peer, Process, anchor
 
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from coterie.daemon.local import Connection
     from coterie.daemon.main import Daemon
 
-EVENTS = ("start", "prompt", "before-tool", "after-tool", "step", "stop", "end")
+EVENTS = ("start", "prompt", "before-tool", "after-tool", "step", "stop", "compact", "end")
 FRESH_SOURCES = ("resume", "clear", "compact")
-"""After these the model no longer has what it was shown before, so that headings of it come back."""
+"""After these, as after the event "compact", the model no longer has what it was shown before: headings of it come
+back, and it is told again who it is and who is here."""
 CONTEXT_CHARS_MAX = 10_000
 _SIGNALS = {
     "prompt": Signal.PROMPT,
@@ -44,21 +47,45 @@ async def event(daemon: Daemon, connection: Connection, params: Params) -> dict[
     peer = await _session_peer(daemon, connection, params)
     if maybe_text(params, "agent_id"):
         return _of_subagent(daemon, peer, name, params)
-    if name == "start" and params.get("source") in FRESH_SOURCES:
+    if name == "compact" or (name == "start" and params.get("source") in FRESH_SOURCES):
         peer.recall_due = True
     if name == "end":
-        # The process may go on with another session (clear); its own end is seen as that of a process.
-        await daemon.post.record(peer.id, daemon.post.box(peer.id).lapse("the session ended"))
-        if anchor(peer) is None:
-            daemon.presence.gone(peer)
-        return _nothing(peer)
+        return await _ended(daemon, peer)
     if _is_of_another_window(connection, peer, params):
         return _nothing(peer)
     await _evidence(daemon, peer, name, params)
+    await _note(daemon, peer, name, params)
     room = int(number(params, "room", 0, 0, CONTEXT_CHARS_MAX))
     answer = await _context(daemon, connection, peer, name, room) if room else _nothing(peer)
     daemon.post.push(peer.id)  # What found no room here.
     return answer
+
+
+async def _ended(daemon: Daemon, peer: Peer) -> dict[str, Any]:
+    """The process may go on with another session (clear); its own end is seen as that of a process."""
+    peer.busy = False
+    await daemon.post.record(peer.id, daemon.post.box(peer.id).lapse("the session ended"))
+    if anchor(peer) is None:
+        daemon.presence.gone(peer)
+    return _nothing(peer)
+
+
+async def _note(daemon: Daemon, peer: Peer, name: str, params: Params) -> None:
+    """Remember what the session is doing; written when it is something new."""
+    daemon.heard(peer)
+    new = not peer.hooked
+    peer.hooked = True
+    if name != "compact":
+        peer.busy = name not in ("start", "stop")
+    if name in ("start", "prompt"):
+        daemon.presence.look_at_branch(peer)
+    new = peer.activity.asked(maybe_text(params, "prompt_line") or "") or new
+    new = peer.activity.touched(texts(params, "files")[:ACTIVITY_FILES_MAX], peer.cwd) or new
+    endpoint = maybe_text(params, "endpoint")
+    if endpoint and endpoint != peer.endpoint:
+        peer.endpoint, new = endpoint, True
+    if new:
+        await daemon.presence.save(peer)
 
 
 def _nothing(peer: Peer) -> dict[str, Any]:
@@ -93,6 +120,7 @@ async def _evidence(daemon: Daemon, peer: Peer, name: str, params: Params) -> No
 async def _context(daemon: Daemon, connection: Connection, peer: Peer, name: str, room: int) -> dict[str, Any]:
     """Mail for the hook's context. The hook reports once it is out; one that gave up meanwhile never does."""
     call = ids.new_token()
+    told = briefing(daemon, peer)[:room] if name == "start" or peer.recall_due else ""
     found, opened = bundle(
         daemon,
         peer,
@@ -100,7 +128,7 @@ async def _context(daemon: Daemon, connection: Connection, peer: Peer, name: str
         call,
         main=True,
         everything=False,
-        budget=room,
+        budget=room - (in_chars(told) + len(SEPARATOR) if told else 0),
         measure=in_chars,
         boundary=name in _BETWEEN_STEPS,
     )
@@ -109,7 +137,7 @@ async def _context(daemon: Daemon, connection: Connection, peer: Peer, name: str
     await daemon.post.record(peer.id, opened)
     if found.recalled:
         await daemon.presence.recalled(peer)
-    context = SEPARATOR.join([*found.frames(), *found.notes()])
+    context = SEPARATOR.join(part for part in [told, *found.frames(), *found.notes()] if part)
     return {"context": context, "call": call if opened else "", "peer": peer.id}
 
 
@@ -129,6 +157,7 @@ async def _session_peer(daemon: Daemon, connection: Connection, params: Params) 
         agent=agent,
         session=session,
         source=source if params.get("event") == "start" else "startup",
+        one_shot=flag(params, "one_shot") if "one_shot" in params else None,
     )
     peer = daemon.presence.roster.join(claim)
     known = peer is not None and session in peer.sessions

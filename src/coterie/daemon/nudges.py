@@ -1,0 +1,201 @@
+"""Nudges: telling a session's client that there is mail, where the client takes a word and the mail itself must not
+come in the user's role.
+
+A nudge is no offer. The mail stays queued until a hook or a tool call of the woken session fetches it. A session is
+told once; it is told again when it gave a sign in between, or after a while when more has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from coterie.agents import carriers
+from coterie.agents.carriers.carrier import Carrier, Nudge
+from coterie.errors import CoterieError, Unavailable
+from coterie.frames import Letter
+from coterie.ids import NUDGE
+from coterie.limits import LOADED_WOKEN_S, NUDGE_GAP_S, NUDGE_NAMES_MAX, NUDGE_PATIENCE_S, NUDGE_RETRIES_S, NUDGE_S
+from coterie.peers import LISTED, Peer, State
+
+log = logging.getLogger(__name__)
+
+ASLEEP = "it is loaded, gave no sign for half an hour, and may run without a window: not woken"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is known of the last nudge of a session."""
+
+    nudge: Nudge | None = None
+    failure: str = ""
+
+
+@dataclass(slots=True)
+class _Told:
+    """One session."""
+
+    named: set[str] = field(default_factory=set)
+    """The messages that it was told of, and that wait all the same. It is not told of them twice: a session that
+    does not fetch its mail would be woken for ever.
+    """
+    not_before: float = float("-inf")
+    timer: asyncio.TimerHandle | None = None
+    task: asyncio.Task[None] | None = None
+    failures: int = 0
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+class Nudges:
+    """The sessions that can be told something by the daemon."""
+
+    def __init__(
+        self,
+        peer_of: Callable[[str], Peer | None],
+        waiting: Callable[[str], list[str]],
+        letters: Callable[[Sequence[str]], list[Letter]],
+        clock: Callable[[], float],
+        make: Callable[[str], Carrier] = carriers.make,
+    ) -> None:
+        self._peer_of = peer_of
+        self._waiting = waiting
+        """The messages for a peer that no carrier has, oldest first."""
+        self._letters = letters
+        self._clock = clock
+        self._make = make
+        self._carriers: dict[str, Carrier] = {}
+        self._told: dict[str, _Told] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def carrier(self, kind: str) -> Carrier:
+        """The carrier of a kind of agent, made when it is first needed."""
+        if kind not in self._carriers:
+            self._carriers[kind] = self._make(kind)
+        return self._carriers[kind]
+
+    async def close(self) -> None:
+        """Tell nobody any more."""
+        for told in self._told.values():
+            if told.timer:
+                told.timer.cancel()
+            if told.task:
+                told.task.cancel()
+        for carrier in self._carriers.values():
+            await carrier.close()
+
+    # --- when ------------------------------------------------------------------------------------------
+
+    def wanted(self, peer: Peer) -> None:
+        """Mail waits for `peer`: tell its client now, or when it is time."""
+        if not can_be_told(peer) or asleep(peer, self._clock()):
+            return
+        told = self._told.setdefault(peer.id, _Told())
+        if told.task or told.timer or told.named.issuperset(self._waiting(peer.id)):
+            return
+        # The hooks of a session in the middle of a turn bring the mail itself.
+        patience = NUDGE_PATIENCE_S if peer.hooked and peer.busy else 0.0
+        wait = max(patience, told.not_before - self._loop.time())
+        if wait > 0:
+            told.timer = self._loop.call_later(wait, self._due, peer.id)
+        else:
+            self._begin(peer, told)
+
+    def sign(self, peer: str) -> None:
+        """The session gave a sign: it was told what it was told."""
+        told = self._told.get(peer)
+        if told:
+            told.not_before = float("-inf")
+            if told.timer and not told.failures:
+                told.timer.cancel()
+                told.timer = None
+
+    def forget(self, peer: str) -> None:
+        """The session is over."""
+        told = self._told.pop(peer, None)
+        if told and told.timer:
+            told.timer.cancel()
+
+    async def settled(self, peer: str, wait_s: float) -> None:
+        """Return when the nudge under way has an outcome, or after `wait_s` seconds."""
+        told = self._told.get(peer)
+        if told and told.task:
+            await asyncio.wait([told.task], timeout=wait_s)
+
+    def outcome(self, peer: Peer, message: str) -> Outcome:
+        """What is known of how `peer` was told of `message`."""
+        if can_be_told(peer) and asleep(peer, self._clock()):
+            return Outcome(failure=ASLEEP)
+        told = self._told.get(peer.id)
+        if told is None or (told.outcome.nudge and message not in told.named):
+            return Outcome()
+        return told.outcome
+
+    # --- how ------------------------------------------------------------------------------------------
+
+    def _due(self, peer_id: str) -> None:
+        told, peer = self._told.get(peer_id), self._peer_of(peer_id)
+        if told is None or peer is None:
+            return
+        told.timer = None
+        if can_be_told(peer):
+            self._begin(peer, told)
+
+    def _begin(self, peer: Peer, told: _Told) -> None:
+        messages = self._waiting(peer.id)
+        told.named.intersection_update(messages)
+        if not told.named.issuperset(messages):
+            told.task = asyncio.ensure_future(self._tell(peer, told, messages))
+
+    async def _tell(self, peer: Peer, told: _Told, messages: list[str]) -> None:
+        try:
+            text = words(self._letters(messages[:NUDGE_NAMES_MAX]), len(messages), hooked=peer.hooked)
+            nudging = self.carrier(peer.kind).nudge(peer.endpoint, peer.sessions[-1], text)
+            self._was_told(told, messages, await asyncio.wait_for(nudging, NUDGE_S))
+        except TimeoutError:
+            self._failed(peer, told, Unavailable("its client did not answer in time"))
+        except CoterieError as error:
+            self._failed(peer, told, error)
+        except Exception:
+            # A client that says something unheard of must not end the daemon; the log has it whole.
+            log.exception("a nudge to %s", peer.id)
+            self._failed(peer, told, Unavailable("its client answered something unexpected"))
+        finally:
+            told.task = None
+        if told.outcome.nudge:
+            self.wanted(peer)  # More may have come meanwhile.
+
+    def _was_told(self, told: _Told, messages: list[str], nudge: Nudge) -> None:
+        told.outcome = Outcome(nudge)
+        told.named.update(messages)
+        told.failures = 0
+        told.not_before = self._loop.time() + NUDGE_GAP_S
+
+    def _failed(self, peer: Peer, told: _Told, error: CoterieError) -> None:
+        log.info("%s was not told of its mail: %s", peer.id, error)
+        told.outcome = Outcome(failure=error.message)
+        if told.failures < len(NUDGE_RETRIES_S):
+            told.timer = self._loop.call_later(NUDGE_RETRIES_S[told.failures], self._due, peer.id)
+            told.failures += 1
+
+
+def can_be_told(peer: Peer) -> bool:
+    """Whether the daemon knows a way to the client of its session."""
+    return bool(peer.endpoint and peer.sessions) and peer.state in LISTED and peer.kind in carriers.MODULES
+
+
+def asleep(peer: Peer, now: float) -> bool:
+    """Whether it is only loaded, and gave no sign for so long that nobody may be looking."""
+    return peer.state is State.LOADED and (peer.heard is None or now - peer.heard > LOADED_WOKEN_S)
+
+
+def words(letters: Sequence[Letter], total: int, *, hooked: bool) -> str:
+    """The nudge for `total` messages, of which the first are `letters`: that there is mail, from whom, and how to get
+    it. None of what the mail says.
+    """
+    count = "1 message" if total == 1 else f"{total} messages"
+    named = ", ".join(f"{letter.id} from {letter.who()}" for letter in letters)
+    more = f" and {total - len(letters)} more" if total > len(letters) else ""
+    how = "Its text comes with this; if not, call" if hooked else "To read it, call"
+    return f"coterie: {count} for you: {named}{more}. {NUDGE} {how} check_messages of coterie."
