@@ -75,13 +75,23 @@ def test_whatever_it_is_told_it_stays_one_short_line(prompt: str, paths: list[st
     [
         ("mine", 1000.0 - OWN_SUMMARY_S + 1, busy(), Summary("mine", 1000.0 - OWN_SUMMARY_S + 1)),
         ("mine", 1000.0 - OWN_SUMMARY_S, busy(), Summary(busy().line(), 900.0, own=False)),
+        ("mine", 1001.0, busy(), Summary(busy().line(), 900.0, own=False)),
         ("mine", None, busy(), Summary(busy().line(), 900.0, own=False)),
         ("mine", 0.0, Activity(), Summary("mine", 0.0)),
         ("", None, busy(), Summary(busy().line(), 900.0, own=False)),
         ("", 999.0, busy(), Summary(busy().line(), 900.0, own=False)),
         ("", None, Activity(), Summary("")),
     ],
-    ids=["fresh", "an hour old", "of unknown age", "old and alone", "hooks alone", "taken back", "nothing"],
+    ids=[
+        "fresh",
+        "an hour old",
+        "of tomorrow",
+        "of unknown age",
+        "old and alone",
+        "hooks alone",
+        "taken back",
+        "nothing",
+    ],
 )
 def test_its_own_word_wins_while_it_is_fresh(
     own: str, own_at: float | None, activity: Activity, shown: Summary

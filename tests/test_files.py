@@ -46,6 +46,7 @@ def test_everything_lies_in_one_folder() -> None:
         "database": "/h/coterie.db",
         "backups": "/h/backups",
         "off": "/h/switched-off",
+        "kills": "/h/agents-may-kill",
         "socket": "/h/daemon.sock",
     }
     assert place.socket_folder == "/h"

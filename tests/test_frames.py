@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from coterie import frames
 from coterie.frames import (
     COUNTED_ROOM,
+    PASSED_MAX,
     SEPARATOR,
+    SMALLEST_FRAME,
     Letter,
     fit,
     frame,
@@ -416,18 +418,18 @@ def largest(unit: str) -> int:
 
 
 @given(st.lists(_LETTERS, max_size=5), st.integers(0, 3000), st.sampled_from([in_chars, in_bytes]))
-def test_fit_keeps_order_and_never_cuts(letters: list[Letter], budget: int, measure: object) -> None:
+def test_fit_keeps_each_senders_order_and_never_cuts(letters: list[Letter], budget: int, measure: object) -> None:
     assert callable(measure)
-    left = iter(letters)
-    taken = fit(left, budget, measure)
-    assert taken == letters[: len(taken)]
-    assert len(list(left)) == max(len(letters) - len(taken) - 1, 0), "no more is looked at than that takes"
-    rest = letters[len(taken) :]
-    sizes = [measure(frame(letter)) + len(SEPARATOR) for letter in letters]
-    assert sum(sizes[: len(taken)]) <= budget
-    if rest:
-        assert sum(sizes[: len(taken) + 1]) > budget
+    taken = fit(letters, budget, measure)
     assert measure(SEPARATOR.join(map(frame, taken))) <= budget
+    for sender in {letter.sender_name for letter in letters}:
+        sent = [letter for letter in letters if letter.sender_name == sender]
+        got = [letter for letter in taken if letter.sender_name == sender]
+        assert got == sent[: len(got)]
+    left = budget - sum(measure(frame(letter)) + len(SEPARATOR) for letter in taken)
+    if left >= SMALLEST_FRAME and len(letters) > len(taken):
+        first = next(letter for letter in letters if letter not in taken)
+        assert measure(frame(first)) + len(SEPARATOR) > left, "nothing is left out that has room"
 
 
 def test_fit_to_the_byte() -> None:
@@ -435,10 +437,27 @@ def test_fit_to_the_byte() -> None:
     room = in_bytes(frame(small)) + len(SEPARATOR)
     assert fit([small, small], 2 * room) == [small, small]
     assert fit([small, small], 2 * room - 1) == [small]
-    assert fit([large, small], 2 * room) == [], "a later one must not overtake"
+    assert fit([large, small], 2 * room) == [], "a later one of the same sender must not overtake"
     assert fit([], 0) == []
     accented = replace(LETTER, text="é")
     assert fit([accented], in_chars(frame(accented)) + 2, in_chars) == [accented]
+
+
+def test_what_does_not_fit_keeps_nobody_elses_mail_back() -> None:
+    large, other = replace(LETTER, text="x" * 1000), replace(LETTER, sender_name="somebody-else")
+    later = replace(LETTER, id="m_later")
+    room = 2 * in_bytes(frame(other)) + 100
+    assert fit([large, other, later], room) == [other]
+
+
+def test_a_mailbox_of_thousands_is_not_read_for_each_text() -> None:
+    large = replace(LETTER, text="x" * 1000)
+    left = iter([large] * 1000)
+    assert fit(left, 500) == []
+    assert len(list(left)) == 1000 - PASSED_MAX
+    left = iter([large] * 1000)
+    assert fit(left, SMALLEST_FRAME - 1) == []
+    assert len(list(left)) == 999
 
 
 def test_hooks_count_as_javascript_does() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from coterie.errors import BadLine
 from coterie.jsonline import LineReader, decode, encode
-from coterie.limits import JSON_DEPTH_MAX, LINE_BYTES_MAX
+from coterie.limits import JSON_DEPTH_LOOSE_MAX, JSON_DEPTH_MAX, LINE_BYTES_MAX
 
 # --- One line ------------------------------------------------------------------------------------------------------
 
@@ -282,3 +282,36 @@ def test_half_a_surrogate_pair_can_be_mended_and_the_rest_stays() -> None:
     with pytest.raises(BadLine, match="half a surrogate pair"):
         decode(line)
     assert decode(b'{"text":"nothing to mend"}', mend=True) == {"text": "nothing to mend"}
+
+
+# --- Loosely -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", [b"", b"1", rb'"cut \ud83d"'])
+def test_loosely_what_is_nested_deep_is_read(inner: bytes) -> None:
+    line = nested(JSON_DEPTH_LOOSE_MAX, inner)
+    assert encode(decode(line, mend=True, loose=True)) == line.replace(rb"\ud83d", "\ufffd".encode()) + b"\n"
+    with pytest.raises(BadLine, match=TOO_DEEP):
+        decode(line)
+
+
+@pytest.mark.parametrize("line", [nested(JSON_DEPTH_LOOSE_MAX + 1), nested(100_000), b'{"a":' * 100_000])
+def test_loosely_there_is_an_end_to_it(line: bytes) -> None:
+    with pytest.raises(BadLine, match=f"nested deeper than {JSON_DEPTH_LOOSE_MAX} levels"):
+        decode(line, loose=True)
+
+
+def test_loosely_the_last_of_two_counts() -> None:
+    assert decode(b'{"a":1,"b":{"c":1,"c":2},"a":3}', loose=True) == {"a": 3, "b": {"c": 2}}
+    # Two that are one only after mending.
+    assert decode(rb'{"\ud83d":1,"\ud83e":2}', mend=True, loose=True) == {"\ufffd": 2}
+    with pytest.raises(BadLine, match="stands twice"):
+        decode(rb'{"\ud83d":1,"\ud83e":2}', mend=True)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"7", b"[NaN]", b"[1e999]", b"[" + b"1" * 5000 + b"]", b'{"a":"\xff"}', b"{} {}"]
+)
+def test_loosely_the_rest_is_as_strict(line: bytes) -> None:
+    with pytest.raises(BadLine):
+        decode(line, mend=True, loose=True)

@@ -280,6 +280,14 @@ def test_a_text_on_its_way_at_one_stop_is_seen_after_it() -> None:
     assert moves(box.signal(Signal.PROMPT, [A])) == [(A, "shown")]
 
 
+def test_a_stop_of_a_turn_that_was_kept_going_is_not_counted_again() -> None:
+    box = posted(A)
+    box.signal(Signal.STOP)
+    assert box.signal(Signal.STOP, again=True) == []
+    assert states(box) == {A: "offered"}
+    assert moves(box.signal(Signal.STOP)) == [(A, "queued")]
+
+
 def test_each_offer_has_its_own_stops() -> None:
     box = posted(A)
     box.accept(Entry(B))
@@ -395,6 +403,25 @@ def test_calls_of_sub_agents_are_remembered_up_to_a_bound() -> None:
     assert "call0" not in box.subagent_calls
     assert "call1" in box.subagent_calls
     assert f"call{SUBAGENT_CALLS_MAX}" in box.subagent_calls
+
+
+def test_tools_in_which_sub_agents_work_are_counted() -> None:
+    box = mailbox()
+    box.delegate(begins=True)
+    box.delegate(begins=True)
+    box.delegate(begins=False)
+    assert box.delegated == 1
+    box.delegate(begins=False)
+    box.delegate(begins=False)
+    assert box.delegated == 0, "one that began before we came"
+
+
+@pytest.mark.parametrize(("signal", "left"), [(Signal.PROMPT, 0), (Signal.STOP, 0), (Signal.STEP, 1), (Signal.TOOL, 1)])
+def test_a_tool_that_was_interrupted_is_over_with_its_turn(signal: Signal, left: int) -> None:
+    box = mailbox()
+    box.delegate(begins=True)
+    box.signal(signal)
+    assert box.delegated == left
 
 
 # --- Sessions without hooks ----------------------------------------------------------------------------------------
@@ -561,6 +588,41 @@ def test_steps_go_on_where_they_were_after_a_restart() -> None:
 
 
 # --- Anything ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("then", "state"),
+    [
+        (Signal.PROMPT, State.QUEUED),
+        (Signal.TOOL, State.SHOWN),
+        (Signal.STEP, State.SHOWN),
+        (Signal.STOP, State.SHOWN),
+    ],
+)
+def test_what_came_with_a_prompt_that_was_taken_back_is_offered_again(then: Signal, state: State) -> None:
+    box = Mailbox()
+    box.accept(Entry("m_1"))
+    box.signal(Signal.PROMPT)
+    box.take(HOOK, "call", ["m_1"], boundary=True, written=True, with_prompt=True)
+    changes = box.signal(then)
+    assert [change.state for change in changes if change.state] == [state]
+    assert box.with_prompt == set()
+    if state is State.QUEUED:
+        assert box.waiting() == ["m_1"]
+        assert [change.outcome for change in changes] == [Outcome.LAPSED]
+
+
+def test_taking_back_a_prompt_leaves_other_offers_alone() -> None:
+    box = Mailbox()
+    for message in ("m_1", "m_2"):
+        box.accept(Entry(message))
+    box.take(HOOK, "call", ["m_1"], boundary=True, written=True, with_prompt=True)
+    box.failed("m_1#1", "no")
+    box.take(INBOX, "line", ["m_1"], written=False)
+    box.take(HOOK, "other", ["m_2"], boundary=True, written=True, with_prompt=True)
+    box.end("m_2", State.EXPIRED, "old")
+    assert box.signal(Signal.PROMPT) == []
+    assert [offer.call for offer in box.open_offers()] == ["line"]
 
 
 @dataclass

@@ -143,6 +143,14 @@ def test_the_same_agent_process() -> None:
     assert roster.join(claim(agent=AGENT, adapter=Process(555, "boot:5"))) is bob
 
 
+def test_a_process_that_serves_several_folders_is_a_peer_in_each() -> None:
+    web = peer("web", "opencode", agent=AGENT, cwd="/web")
+    roster = Roster([web, peer("api", "opencode", agent=AGENT, cwd="/api")])
+    assert roster.join(Claim("opencode", "/web", agent=AGENT)) is web
+    assert roster.join(Claim("opencode", "/docs", agent=AGENT)) is None
+    assert roster.join(Claim("opencode", "/web", agent=AGENT2)) is None
+
+
 def test_a_later_process_with_the_same_pid_is_another() -> None:
     roster = Roster([peer(adapter=ADAPTER, agent=AGENT)])
     later = Process(AGENT.pid, "boot:77")
@@ -163,7 +171,8 @@ def test_a_resume_inside_a_process_goes_by_its_id() -> None:
     ann = peer("ann", agent=AGENT, adapter=ADAPTER, sessions=["s2"], seen=5.0)
     roster = Roster([bob, ann])
     assert roster.join(claim(agent=AGENT, session="s1", source="resume")) is bob
-    assert roster.join(claim(agent=AGENT, session="s1", source="startup")) is ann
+    assert roster.join(claim(agent=AGENT, session="s1", source="startup")) is bob, "a hook knows the id of now"
+    assert roster.join(claim(agent=AGENT, adapter=ADAPTER, session="s1", source="startup")) is ann
     assert roster.join(claim(agent=AGENT, session="unknown", source="resume")) is ann
 
 

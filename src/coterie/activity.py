@@ -72,8 +72,8 @@ class Summary:
 def summary(own: str, own_at: float | None, activity: Activity, heard: float | None, now: float) -> Summary:
     """The summary to show at the time `now`: the peer's own while it is fresh, then what its hooks tell."""
     told = activity.line()
-    fresh = own_at is not None and now - own_at < OWN_SUMMARY_S
-    # A clock that was set back must not make an old summary win for ever; a negative age is no age.
+    # A clock that was set back must not make an old summary win for ever: a negative age is no age.
+    fresh = own_at is not None and 0 <= now - own_at < OWN_SUMMARY_S
     if own and (fresh or not told):
         return Summary(own, own_at)
     return Summary(told, heard, own=False) if told else Summary("")

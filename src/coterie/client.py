@@ -105,7 +105,8 @@ def connect(
     deadline = time.monotonic() + start_s
     options = ("--even-if-off",) if even_if_off else ()
     client = _join(place, kind, start, options, wait_s, deadline)
-    if client.hello["newest"] < PROTOCOL and start:
+    # An older session may have started an older daemon again before us. Such a race is not lost for ever.
+    while client.hello["newest"] < PROTOCOL and start and time.monotonic() < deadline:
         _retire(client)
         client = _join(place, kind, start, options, wait_s, deadline)
     return client

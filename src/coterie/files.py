@@ -36,6 +36,8 @@ class Home:
         self.backups = os.path.join(folder, "backups")
         self.off = os.path.join(folder, "switched-off")
         """Exists while the person has Coterie switched off."""
+        self.kills = os.path.join(folder, "agents-may-kill")
+        """Exists while the person lets agents end each other's sessions; it says whose."""
         self.socket = self._socket()
 
     def _socket(self) -> str:

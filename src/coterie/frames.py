@@ -217,14 +217,28 @@ def in_bytes(text: str) -> int:
 
 
 def fit(letters: Iterable[Letter], budget: int, measure: Callable[[str], int] = in_bytes) -> list[Letter]:
-    """The first of `letters` whose frames fit `budget` together. No more are looked at than that takes.
+    """Those of `letters` whose frames fit `budget` together. No more are looked at than that takes.
 
-    Order is kept per sender and recipient: after the first that does not fit, none is taken.
+    Order is kept per sender and recipient: after the first of a sender that does not fit, none of that sender is
+    taken. What others wrote does not wait for it.
     """
     taken: list[Letter] = []
+    blocked: set[str] = set()
+    passed = 0
     for letter in letters:
-        budget -= measure(frame(letter)) + len(SEPARATOR)
-        if budget < 0:
+        size = measure(frame(letter)) + len(SEPARATOR)
+        if size <= budget and letter.sender_name not in blocked:
+            budget -= size
+            taken.append(letter)
+            continue
+        blocked.add(letter.sender_name)
+        passed += 1
+        if passed >= PASSED_MAX or budget < SMALLEST_FRAME:
             break
-        taken.append(letter)
     return taken
+
+
+SMALLEST_FRAME = 200
+"""With less room than this no frame fits, and none is looked for."""
+PASSED_MAX = 50
+"""Messages that may be passed over before the search ends: a mailbox of thousands is not read for each text."""

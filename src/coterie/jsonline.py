@@ -3,6 +3,8 @@
 Strict means what RFC 8259 leaves open and attackers use: a name that stands twice, NaN and Infinity, numbers that
 overflow, nesting that exhausts the stack, lone surrogates, bytes that are not UTF-8, and lines that never end are
 all `BadLine`, and nothing else ever comes out of here. The reader lives on after each of them.
+
+What a session's own client tells its hook is read loosely: it is no attacker, and passes on what tools gave it.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import math
 from collections import Counter
 
 from coterie.errors import BadLine
-from coterie.limits import JSON_DEPTH_MAX, LINE_BYTES_MAX
+from coterie.limits import JSON_DEPTH_LOOSE_MAX, JSON_DEPTH_MAX, LINE_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, NoReturn
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -47,6 +49,8 @@ def _no_constant(text: str) -> NoReturn:
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_no_twice, parse_float=_finite, parse_constant=_no_constant).decode
+_decode_loosely = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
+"""Of a name that stands twice in one object the last counts, as in JavaScript."""
 
 
 def _depth(value: Any) -> int:
@@ -59,10 +63,10 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _check(line: bytes, value: Any) -> None:
+def _check(line: bytes, value: Any, depth_max: int) -> None:
     """Look for what the decoder lets through, at a price only for lines that could hold it."""
-    if line.count(b"[") + line.count(b"{") > JSON_DEPTH_MAX and _depth(value) > JSON_DEPTH_MAX:
-        raise BadLine(f"nested deeper than {JSON_DEPTH_MAX} levels")
+    if line.count(b"[") + line.count(b"{") > depth_max and _depth(value) > depth_max:
+        raise BadLine(f"nested deeper than {depth_max} levels")
     if b"\\u" in line:
         try:
             _encode(value).encode()
@@ -70,26 +74,28 @@ def _check(line: bytes, value: Any) -> None:
             raise BadLine("a text holds half a surrogate pair") from None
 
 
-def _mended(value: Any) -> Any:
+def _mended(value: Any, decoder: Callable[[str], Any]) -> Any:
     """`value` with U+FFFD for every half of a surrogate pair."""
-    return _decode(_encode(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return decoder(_encode(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def decode(line: bytes, *, mend: bool = False) -> dict[str, Any] | list[Any]:
+def decode(line: bytes, *, mend: bool = False, loose: bool = False) -> dict[str, Any] | list[Any]:
     """The object (or the list: a batch) on one line. Raises `BadLine`, and nothing else.
 
     `mend` takes half a surrogate pair for U+FFFD. Clients written in JavaScript cut a text within an emoji; refusing
-    their whole line would leave a call without an answer.
+    their whole line would leave a call without an answer. `loose` takes deep nesting, and of a name that stands twice
+    the last.
     """
+    decoder, depth_max = (_decode_loosely, JSON_DEPTH_LOOSE_MAX) if loose else (_decode, JSON_DEPTH_MAX)
     try:
-        value = _decode(line.decode())
+        value = decoder(line.decode())
         if mend and b"\\u" in line:
-            value = _mended(value)
-        _check(line, value)
+            value = _mended(value, decoder)
+        _check(line, value, depth_max)
     except UnicodeDecodeError as error:
         raise BadLine(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise BadLine(f"nested deeper than {JSON_DEPTH_MAX} levels") from None
+        raise BadLine(f"nested deeper than {depth_max} levels") from None
     except json.JSONDecodeError as error:
         raise BadLine(f"not JSON: {error.msg} at character {error.pos}") from None
     except ValueError:  # an integer of more digits than Python converts

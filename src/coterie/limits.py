@@ -16,6 +16,8 @@ LINE_BYTES_MAX = 1 * MIB
 """One line of JSON. Forty times the largest message after escaping; it bounds what one client can make us hold."""
 JSON_DEPTH_MAX = 32
 """Nesting of one line. Our own deepest answer has five levels; depth bombs have thousands."""
+JSON_DEPTH_LOOSE_MAX = 500
+"""Nesting of what a client tells its hook, tool results included. Python's decoder fails at about a thousand."""
 IN_FLIGHT_MAX = 64
 """Requests of one connection under way at once; beyond it the connection is simply not read from."""
 BACKLOG = 1024
@@ -48,8 +50,10 @@ FRAME_BYTES_MAX = 16 * KIB
 MESSAGE_BYTES_MAX = 15 * KIB
 """One message's text, after neutralising and quoting. Below FRAME_BYTES_MAX by the room its frame needs, so that
 every message accepted can be shown whole: a frame is never cut."""
-HOOK_CHARS_MAX = {"claude": 8_000, "codex": 6_000, "gemini": 8_000}
-"""Context that a hook may add. Claude Code cuts at 10,000 characters, Codex spills above 2,500 tokens."""
+HOOK_CHARS_MAX = {"claude": 8_000, "codex": 6_000, "gemini": 8_000, "opencode": 8_000}
+"""Context that a hook may add. Claude Code cuts at 10,000 characters; Codex above 2,500 tokens, as which it counts four
+bytes each, so its figure is one of bytes.
+"""
 HEADING_CHARS = 80
 """How much of a message's text its heading shows."""
 LOG_ANSWER_BYTES_MAX = 512 * KIB
@@ -111,6 +115,23 @@ NUDGE_RETRIES_S = (1.0, 5.0, 30.0)
 NUDGE_NAMES_MAX = 3
 """Messages that a nudge names; the rest is counted."""
 
+# --- Codex (measured with 0.169.0) --------------------------------------------------------------------------------
+
+APP_SERVER_S = 4.0
+"""How long the app-server may take for one answer. It takes 1 to 10 ms; two of them must fit into NUDGE_S."""
+APP_SERVER_BYTES_MAX = 16 * MIB
+"""One message of the app-server. It names a thread with its first prompt, into which people paste whole files."""
+APP_SERVER_RETRIES_S = (1.0, 5.0, 30.0)
+"""After a connection that ended, the next tries. An app-server that comes later starts adapters, which say so."""
+APP_SERVER_STEADY_S = 60.0
+"""After a try that long ago the tries are counted anew: what was found then has stayed, or much has changed since. More
+than the longest of the pauses, or they would never end.
+"""
+THREADS_MAX = 1_000
+"""Threads of one app-server that are looked at. People have a dozen."""
+CODEX_QUEUE_S = 8.0
+"""How long `codex queue` may take: less than NUDGE_S. It takes 0.1 to 0.2 s."""
+
 # --- Peers --------------------------------------------------------------------------------------------------------
 
 NAME_CHARS_MAX = 32
@@ -131,6 +152,10 @@ AWAY_KEPT_S = 30 * DAY_S
 """A peer away for so long, with no mail waiting, has ended: its name becomes free."""
 ENDED_KEPT_S = 7 * DAY_S
 """A peer that has ended is known so long, so that a send to it can say so instead of "nobody is called so"."""
+KILL_S = 5.0
+"""How long a session that was asked to end may take. Measured: Claude Code ends within half a second of a SIGTERM."""
+KILL_LOOK_S = 0.02
+"""Between two looks whether it has ended."""
 GIT_S = 2.0
 """How long git may take to name a repository. It takes 2 ms; a dead network mount takes for ever."""
 SUBAGENT_CALLS_MAX = 256
@@ -144,3 +169,20 @@ WAL_BYTES_MAX = 64 * MIB
 """journal_size_limit: the WAL is cut back to this after a checkpoint."""
 BUSY_MS = 5_000
 """How long SQLite waits for a lock that a person's own sqlite3 shell may hold."""
+
+# --- Doctor -------------------------------------------------------------------------------------------------------
+
+DATABASE_CHECK_S = 1.5
+"""How long `coterie doctor` looks through the database. Measured: 0.1 s for 100 MiB that the system has in memory."""
+DOCTOR_CALL_S = 2.0
+"""How long it waits for a daemon, which answers in milliseconds: a person waits, and silence is a finding too."""
+DOCTOR_WAIT_S = 30.0
+"""How long `coterie doctor --live` waits for the evidence. An idle session has it in a second."""
+DOCTOR_WAIT_MAX_S = 600.0
+"""The longest that it may be told to wait."""
+NEW_SESSION_S = 60.0
+"""A session younger than this may not have run a hook yet, and nothing is said of it."""
+MAIL_OLD_S = 600.0
+"""Mail that waits longer, while the session gave no sign, is trouble. A tool may run for minutes."""
+DISK_FREE_MIN = 64 * MIB
+"""Less room than the write-ahead log may take is trouble."""

@@ -10,7 +10,8 @@ An offer closes on evidence, lapses at the second Stop without any or when the s
 a tool may run for ten minutes. What is evidence depends on the carrier:
 
 - inbox and queue: the message's id inside a prompt that the agent was given;
-- tool result and hook context: an event of a later *step* of the main agent, where a step is one request to the
+- hook context that went out with a prompt: any event but another prompt, at which the client may have taken both back;
+- tool result and other hook context: an event of a later *step* of the main agent, where a step is one request to the
   model; two calls of one step run one after the other before the model sees the first result, so a later call
   alone proves nothing;
 - a session without hooks shows no steps: there, an answer or a later `check_messages` closes the offers of
@@ -165,6 +166,10 @@ class Mailbox:
     hooked: bool = False
     """Whether the session's hooks report to us; only then can steps be told apart."""
     subagent_calls: deque[str] = field(default_factory=lambda: deque(maxlen=SUBAGENT_CALLS_MAX))
+    with_prompt: set[str] = field(default_factory=set)
+    """Messages whose text went out with a prompt after which nothing was heard yet."""
+    delegated: int = 0
+    """Tools under way in which a sub-agent works, where hooks tell of sub-agents by these tools only."""
 
     # --- what comes in ---------------------------------------------------------------------------------------
 
@@ -211,13 +216,22 @@ class Mailbox:
         return again or (self.waiting() if main else [])
 
     def take(
-        self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False, written: bool = True
+        self,
+        carrier: Carrier,
+        call: str,
+        full: Iterable[str],
+        boundary: bool = False,
+        written: bool = True,
+        with_prompt: bool = False,
     ) -> list[Change]:
         """Offer the messages `full`, out of the candidates, in the text named `call`.
 
-        It is not `written` yet if whoever puts it out will report that; a hook, say, cannot.
+        It is not `written` yet if whoever puts it out will report that; a hook, say, cannot. What goes out
+        `with_prompt` may be taken back with it: Claude Code rewinds a prompt that its user interrupts at once.
         """
         fresh = [message for message in full if self.entries[message].offer is None]
+        if with_prompt:
+            self.with_prompt.update(fresh)
         return [c for m in fresh for c in self.offer(m, carrier, call, written=written, boundary=boundary)]
 
     def headings(
@@ -271,16 +285,20 @@ class Mailbox:
 
     # --- evidence -----------------------------------------------------------------------------------------------
 
-    def signal(self, kind: Signal, ids: Iterable[str] = ()) -> list[Change]:
-        """The main agent did something; `ids` are those inside a prompt."""
+    def signal(self, kind: Signal, ids: Iterable[str] = (), *, again: bool = False) -> list[Change]:
+        """The main agent did something; `ids` are those inside a prompt. A stop is `again` if a hook kept the turn
+        going at the stop before: what was posted meanwhile waits for the next turn, so it counts as the same stop.
+        """
         self.hooked = True
-        changes = self._see_prompt(set(ids)) if kind is Signal.PROMPT else []
+        changes = [*self._see_prompt(set(ids)), *self._rewind()] if kind is Signal.PROMPT else []
+        self.with_prompt.clear()
         if kind in (Signal.PROMPT, Signal.STOP):
             self.step += 1
+            self.delegated = 0  # A tool that was interrupted does not tell that it has run.
         changes += self._see_steps()
         if kind is Signal.STEP:
             self.step += 1
-        if kind is Signal.STOP:
+        if kind is Signal.STOP and not again:
             changes += self._count_stop()
         return changes
 
@@ -308,6 +326,10 @@ class Mailbox:
     def note_call(self, tool_use_id: str) -> None:
         """Remember that a tool call is a sub-agent's."""
         self.subagent_calls.append(tool_use_id)
+
+    def delegate(self, *, begins: bool) -> None:
+        """A tool in which a sub-agent works begins, or has run."""
+        self.delegated = self.delegated + 1 if begins else max(0, self.delegated - 1)
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
@@ -360,6 +382,12 @@ class Mailbox:
     def _see_prompt(self, ids: set[str]) -> list[Change]:
         calls = {o.call for o in self.open_offers() if o.carrier in BY_PROMPT and o.message in ids}
         return self._show(o for o in self.open_offers() if o.call in calls)
+
+    def _rewind(self) -> list[Change]:
+        """A prompt follows a prompt, and nothing came of the first: what went out with it may never have been sent."""
+        entries = [self.entries[message] for message in self.with_prompt if message in self.entries]
+        unproved = [entry for entry in entries if entry.offer and entry.offer.carrier is Carrier.HOOK]
+        return [c for entry in unproved for c in self._close(entry, Outcome.LAPSED, "its prompt was taken back")]
 
     def _see_steps(self) -> list[Change]:
         return self._show(o for o in self.open_offers() if o.carrier in BY_STEP and o.written and o.step < self.step)

@@ -5,7 +5,10 @@ A peer outlives its processes. It is joined by what a claim shows, strongest fir
 1. the same adapter process: a daemon came back under a living session;
 2. the same agent process: ``/clear`` gave the session a new id, or an adapter was started again;
 3. the same host session id: the session was resumed in a new process;
-4. otherwise it is a new peer. A fork is always a new peer; a resume inside a process goes by its id first.
+4. otherwise it is a new peer. A fork is always a new peer.
+
+An adapter keeps the session id that its process began with, and a hook is told the id that the session has now: so a
+hook's claim goes by its id first.
 """
 
 from __future__ import annotations
@@ -60,6 +63,8 @@ LISTED = frozenset({State.LIVE, State.LOADED})
 
 SHARED_PROCESS_KINDS = frozenset({"codex"})
 """Kinds of which several sessions share one process, so that its pid joins nothing."""
+FOLDER_KINDS = frozenset({"opencode"})
+"""Kinds of which one process serves several folders, each with an adapter of its own: process and folder join."""
 RESUMABLE_KINDS = frozenset({"claude", "codex", "gemini", "opencode"})
 """Kinds whose sessions have ids that a later process can take up again."""
 
@@ -104,6 +109,8 @@ class Peer:
     """Where its client can be told that there is mail; empty if nowhere."""
     heard: float | None = None
     """When its session last gave a sign: an event of its hooks, a call of a tool."""
+    followed: bool = False
+    """Whether its client tells us when the session is unloaded; known to the running daemon only."""
     busy: bool = False
     """Whether its hooks told of a turn that has not ended; known to the running daemon only."""
     activity: Activity = field(default_factory=Activity)
@@ -124,6 +131,8 @@ class Claim:
     """startup, resume, clear, compact or fork, as the agent's own hook says; an adapter only knows startup."""
     one_shot: bool | None = None
     """Whether the session is for one prompt; None from whoever does not know."""
+    subagent: bool = False
+    """Whether the adapter serves a sub-agent of the session, and not its main agent."""
 
 
 def after(state: State, event: Event) -> State:
@@ -205,16 +214,18 @@ class Roster:
 
     def join(self, claim: Claim) -> Peer | None:
         """The peer that a claim belongs to, or None if it makes a new one."""
-        by_process = self._by_process(claim)
+        by_process = self.by_process(claim)
         by_session = self._by_session(claim)
         if claim.source == "fork":
             # Its adapter may have registered it before its hook told of it, or the hook may tell twice.
             return by_session if by_session is not None and by_session is by_process else None
-        if claim.source == "resume":
+        if claim.source == "resume" or claim.adapter is None:
+            # What a hook says of its session is true now, also where the event that began it was missed.
             return by_session or by_process
         return by_process or by_session
 
-    def _by_process(self, claim: Claim) -> Peer | None:
+    def by_process(self, claim: Claim) -> Peer | None:
+        """The peer whose processes a claim shows."""
         if claim.adapter:
             served = [peer for peer in self if peer.adapter == claim.adapter and peer.kind == claim.kind]
             if claim.kind in SHARED_PROCESS_KINDS:
@@ -224,6 +235,8 @@ class Roster:
         if claim.agent is None or claim.kind in SHARED_PROCESS_KINDS:
             return None
         same = [peer for peer in self if peer.agent == claim.agent and peer.kind == claim.kind]
+        if claim.kind in FOLDER_KINDS:
+            same = [peer for peer in same if peer.cwd == claim.cwd]
         if claim.kind not in RESUMABLE_KINDS:
             # One process of an unknown kind may hold several sessions, each with an adapter of its own.
             same = [peer for peer in same if not peer.connected]

@@ -6,12 +6,16 @@ attackers out.
 
 from __future__ import annotations
 
-from coterie.errors import HumanOnly
+from enum import StrEnum
+
+from coterie.errors import HumanOnly, Refused
 
 HUMAN_METHODS = {
     "daemon.down": "coterie down",
     "daemon.up": "coterie up",
+    "init": "coterie init",
     "peers.rename_other": "coterie name NEW --peer PEER",
+    "peers.allow_kill": "coterie kill --allow-agents repo",
 }
 """Methods that only a person may call, and the line that the person types."""
 
@@ -21,3 +25,28 @@ def check_human(method: str, is_human: bool) -> None:
     line = HUMAN_METHODS.get(method)
     if line and not is_human:
         raise HumanOnly("only a person may do this", f"ask the person to type: {line}")
+
+
+class KillScope(StrEnum):
+    """Whose sessions an agent may end."""
+
+    NOBODY = "nobody"
+    REPO = "repo"
+    """Those in its own repository."""
+    MACHINE = "machine"
+    """Everybody's."""
+
+
+def check_kill(scope: KillScope, *, is_human: bool, same_repo: bool) -> None:
+    """Raises `Refused` if whoever asks may not end the session of another peer."""
+    if is_human or scope is KillScope.MACHINE:
+        return
+    if scope is KillScope.NOBODY:
+        raise Refused(
+            "agents may not end sessions here",
+            f"ask the person: coterie kill PEER; or, for all agents: {HUMAN_METHODS['peers.allow_kill']}",
+        )
+    if not same_repo:
+        raise Refused(
+            "that session works in another repository", "ask the person to type: coterie kill --allow-agents machine"
+        )

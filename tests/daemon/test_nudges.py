@@ -33,6 +33,10 @@ class Scripted(Carrier):
         answer = open(os.path.join(HOME, "answer")).read()
         if answer.startswith("no: "):
             raise Unavailable(answer[4:])
+        if answer.startswith("unknown: "):
+            error = Unavailable(answer[9:])
+            error.unanswered = True
+            raise error
         if answer == "defect":
             raise ValueError("unheard of")
         return Nudge(answer)
@@ -178,6 +182,30 @@ def test_it_is_not_asked_for_ever(client: Woken, web: Agent) -> None:
     client.wait_nudges(3)
     send(api, "and again")
     assert len(client.wait_nudges(4)) == 4
+
+
+@eager
+def test_what_may_have_been_told_is_not_told_again(client: Woken, web: Agent) -> None:
+    """Each try could cost a turn."""
+    api = client.place.named("api")
+    client.answer("unknown: it did not answer in time")
+    assert "it did not answer in time; whether it was told is not known" in send(api)[1]
+    second, _ = send(api)
+    assert len(client.wait_nudges(2)) == 2
+    assert second in client.nudges()[1][2], "told again only when there was more to tell"
+
+
+@usual
+def test_mail_that_a_carrier_took_and_did_not_bring_is_told_of_again(client: Woken, web: Agent) -> None:
+    api = client.place.named("api")
+    send(api, "the secret of the sea")
+    dying = client.place.connect("hook")
+    told = {"event": "prompt", "kind": "codex", "session": "ses-1", "cwd": "/", "room": 6000}
+    assert "the secret of the sea" in dying.call("session.event", told)["context"]
+    hook(client.place, "stop")
+    assert len(client.nudges()) == 1
+    dying.close()
+    client.wait_nudges(2)
 
 
 @usual

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Place
+from coterie.hooks.main import INPUT_BYTES_MAX
 
 HOOK = [sys.executable, "-P", "-m", "coterie.hooks.main"]
 
@@ -83,7 +84,20 @@ def test_mail_comes_as_context_and_nothing_else_is_printed(daemon: Place) -> Non
     assert list(printed) == ["hookSpecificOutput"]
     assert printed["hookSpecificOutput"]["hookEventName"] == "UserPromptSubmit"
     assert printed["hookSpecificOutput"]["additionalContext"].endswith(f"[end of {message}]")
+    web.hook("Stop")
     assert web.hook("UserPromptSubmit", prompt="hello") == {}
+
+
+def test_what_came_with_a_prompt_that_was_taken_back_comes_again(daemon: Place) -> None:
+    """Esc right after Enter: Claude Code puts the prompt back into its input, and what hooks added to it is gone."""
+    api, web = daemon.named("api"), daemon.named("web", inbox=False)
+    message = api.tool("send_message", to="web", message="look here").split()[0]
+    for _ in range(2):
+        printed = web.hook("UserPromptSubmit", prompt="hello")
+        assert message in printed["hookSpecificOutput"]["additionalContext"]
+        assert daemon.state(message) == "offered"
+    web.hook("Stop")
+    daemon.wait_state(message, "shown")
 
 
 def test_it_loads_only_what_is_light(daemon: Place) -> None:
@@ -98,3 +112,37 @@ def test_it_loads_only_what_is_light(daemon: Place) -> None:
     added = set(Path(report).read_text().split()) - set(bare.stdout.split())
     heavy = {"asyncio", "sqlite3", "typing", "dataclasses", "subprocess", "pathlib", "argparse", "logging", "hashlib"}
     assert not added & heavy
+
+
+def start_of(session: str, more: str) -> str:
+    """The start of a session, and with it whatever a client may pass on from others."""
+    return told(hook_event_name="SessionStart", session_id=session)[:-1] + f", {more}}}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"tool_response": ' + '{"d": ' * 300 + '"\\ud83d"' + "}" * 300,
+        '"tool_response": {"content": 1, "content": 2}',
+        '"session_id": "twice"',
+    ],
+    ids=["deep", "twice", "twice at the top"],
+)
+def test_what_a_client_passes_on_from_others_loses_no_event(daemon: Place, more: str) -> None:
+    ran = hook(daemon, start_of("twice", more))
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert "twice" in daemon.row("SELECT session FROM sessions")
+
+
+def test_an_event_that_is_too_large_is_named_and_taken_to_its_end(daemon: Place) -> None:
+    said = start_of("large", '"tool_response": "' + "x" * INPUT_BYTES_MAX * 2 + '"').encode()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*HOOK, "claude"], env=daemon.environ, **pipes) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(said)  # A client that did not expect a closed pipe would fail here.
+        process.stdin.close()
+        complaint = process.stderr.read().decode()
+    assert process.returncode == 0
+    assert f"the event that claude told has {len(said)} bytes" in complaint
+    assert daemon.row("SELECT count(*) FROM peers")[0] == 0

@@ -51,7 +51,7 @@ print(*sorted(set(sys.modules) - before))
 def light_modules() -> list[str]:
     paths = [SOURCE / name for name in LIGHT_FILES]
     paths += [path for folder in LIGHT_FOLDERS for path in sorted((SOURCE / folder).rglob("*.py"))]
-    paths = [path for path in paths if path.parent.name not in HEAVY_WITHIN]
+    paths = [path for path in paths if not HEAVY_WITHIN & set(path.parts)]
     parts = [path.relative_to(SOURCE.parent).with_suffix("").parts for path in paths]
     return [".".join(names).removesuffix(".__init__") for names in parts]
 

@@ -208,3 +208,28 @@ def test_calls_are_answered_while_another_waits(daemon: Place) -> None:
 
 def test_the_protocol_number_is_what_hello_says(daemon: Place) -> None:
     assert daemon.connect().hello["protocol"] == PROTOCOL
+
+
+def test_a_channel_is_used_where_there_is_no_inbox_and_the_user_turned_it_on(daemon: Place) -> None:
+    api = daemon.named("api")
+    web = daemon.raw_agent("session-web", inbox=False, env={"COTERIE_CHANNEL": "1"})
+    assert web.initialize()["capabilities"]["experimental"] == {"claude/channel": {}}
+    web.tool("set_summary", name="web")
+    message = api.tool("send_message", to="web", message="by channel").split()[0]
+    pushed = web.wait(lambda event: event.get("mcp", {}).get("method") and event["mcp"], "a notification")
+    assert pushed["method"] == "notifications/claude/channel"
+    assert f"[coterie message {message} from " in pushed["params"]["content"]
+    daemon.wait_state(message, "offered")
+    web.hook("UserPromptSubmit", prompt=f'<channel source="coterie">{pushed["params"]["content"]}</channel>')
+    daemon.wait_state(message, "shown")
+
+
+@pytest.mark.parametrize("env", [{}, {"COTERIE_CHANNEL": ""}])
+def test_without_the_users_word_no_channel_is_used(daemon: Place, env: dict[str, str]) -> None:
+    web = daemon.raw_agent("session-web", inbox=False, env=env)
+    assert web.initialize()["capabilities"] == {"tools": {}}
+
+
+def test_with_an_inbox_there_is_no_channel(daemon: Place) -> None:
+    web = daemon.raw_agent("session-web", env={"COTERIE_CHANNEL": "1"})
+    assert web.initialize()["capabilities"] == {"tools": {}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from coterie.agents.claude import CLAUDE
 from coterie.agents.codex import CODEX
-from coterie.agents.gemini import GEMINI
+from coterie.agents.gemini import GEMINI, GEMINI_CHECK
 from coterie.agents.kind import OTHER
 from coterie.agents.opencode import OPENCODE
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from coterie.agents.kind import AgentKind
 
 KINDS = (CLAUDE, CODEX, GEMINI, OPENCODE)
+_CLIENTS = (*KINDS, GEMINI_CHECK)
 
 
 def by_client(name: str) -> AgentKind:
     """The kind whose MCP client says this name of itself in `initialize`."""
-    return next((kind for kind in KINDS if name in kind.client_names), OTHER)
+    return next((kind for kind in _CLIENTS if name in kind.client_names), OTHER)
 
 
 def by_name(name: str) -> AgentKind:

@@ -26,6 +26,11 @@ SOCKET = "CLAUDE_CODE_MESSAGING_SOCKET"
 TOKEN = "CLAUDE_CODE_MESSAGING_TOKEN"  # noqa: S105 (the variable's name)
 ENTRYPOINT = "CLAUDE_CODE_ENTRYPOINT"
 PID = "CLAUDE_PID"
+CHANNEL = "COTERIE_CHANNEL"
+"""Set (to anything) by a user who started the client with its channels on, which no server can see. Not measured: they
+could not be enabled offline. Documented (channels-reference): what is sent to a client that has them off is dropped
+silently, so this is never assumed.
+"""
 
 EVENTS = {
     "SessionStart": "start",
@@ -75,6 +80,11 @@ class Claude(AgentKind):
         """From the environment. After ``/clear`` it is the old id: only hooks know the new one."""
         return environ.get(SESSION)
 
+    def tool_use(self, meta: Mapping[str, Any]) -> str:
+        """The id of the tool use, which its hooks name too."""
+        named = meta.get("claudecode/toolUseId")
+        return named if isinstance(named, str) else ""
+
     def is_probe(self, environ: Mapping[str, str]) -> bool:
         """``claude mcp list`` starts every server and gives it no session id."""
         return SESSION not in environ
@@ -92,6 +102,10 @@ class Claude(AgentKind):
         path = environ.get(SOCKET)
         return ClaudeInbox(path, environ.get(TOKEN, "")) if path else None
 
+    def channel(self, environ: Mapping[str, str]) -> str:
+        """Where there is no socket, and the user said that channels are on."""
+        return "claude/channel" if environ.get(CHANNEL) and not environ.get(SOCKET) else ""
+
     def hook_event(self, told: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any] | None:
         """The events of the hooks that we ask to be registered; the others are None."""
         name = told.get("hook_event_name")
@@ -99,7 +113,8 @@ class Claude(AgentKind):
         if event is None or not isinstance(told.get("session_id"), str):
             return None
         # A Stop that was kept going once is not kept going again: two agents could hold each other for ever.
-        adds = name in WITH_CONTEXT or (name == "Stop" and not told.get("stop_hook_active"))
+        again = name == "Stop" and bool(told.get("stop_hook_active"))
+        adds = name in WITH_CONTEXT or (name == "Stop" and not again)
         fields = {key: told[key] for key in ("tool_use_id", "agent_id", "source") if told.get(key)}
         return {
             "event": event,
@@ -112,15 +127,17 @@ class Claude(AgentKind):
             "prompt_line": first_line(told.get("prompt")),
             "mentioned": framed_ids_in(str(told.get("prompt") or ""))[:MENTIONED_MAX],
             "files": _files(told),
+            "again": again,
+            # What a start adds waits for a prompt; the inbox is one. A run without a terminal has its prompt.
+            "waking": name == "SessionStart" and SOCKET in environ and not self.one_shot(environ),
             **fields,
         }
 
     def hook_answer(self, told: Mapping[str, Any], context: str) -> dict[str, Any]:
-        """Context for the model; at a Stop the session goes on with it."""
-        name = told["hook_event_name"]
-        if name == "Stop":
-            return {"decision": "block", "reason": context}
-        return {"hookSpecificOutput": {"hookEventName": name, "additionalContext": context}}
+        """Context for the model; at a Stop the session goes on with it. Measured with 2.1.328 and 2.1.197: context at a
+        Stop comes once, the reason of a Stop that is blocked twice in the same request.
+        """
+        return {"hookSpecificOutput": {"hookEventName": told["hook_event_name"], "additionalContext": context}}
 
 
 def _files(told: Mapping[str, Any]) -> list[str]:

@@ -44,6 +44,14 @@ class AgentKind:
         """The host session id, from the environment or the ``_meta`` of a tool call."""
         return None
 
+    def tool_use(self, meta: Mapping[str, Any]) -> str:
+        """What the hooks call a tool call of which the adapter has this ``_meta``; empty if they cannot be matched."""
+        return ""
+
+    def is_subagent(self, meta: Mapping[str, Any]) -> bool:
+        """Whether a tool call is a sub-agent's, where its ``_meta`` tells."""
+        return False
+
     def is_probe(self, environ: Mapping[str, str]) -> bool:
         """Whether this process only checks that the adapter starts, and is nobody's session."""
         return False
@@ -59,6 +67,12 @@ class AgentKind:
     def inbox(self, environ: Mapping[str, str]) -> Inbox | None:
         """The inbox of the session, if it has one."""
         return None
+
+    def channel(self, environ: Mapping[str, str]) -> str:
+        """The capability by which its client takes text from an MCP server, where nothing better is there and the user
+        turned it on; empty otherwise. The notification that carries the text is named after it.
+        """
+        return ""
 
     def hook_event(self, told: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any] | None:
         """What one of the agent's hooks was told, in the daemon's words (``session.event``), or None if it says

@@ -22,7 +22,7 @@ SUMMARY_CHARS = 80
 
 
 def briefing(daemon: Daemon, peer: Peer) -> str:
-    """The text, without a word that a peer could have written unmarked: summaries are quoted."""
+    """The text, without a word that a peer could have written unmarked: summaries are quoted, and cannot end that."""
     role = f", role {peer.role}" if peer.role else ""
     lines = [f"[coterie] You are {peer.name} ({peer.id}{role}) among the agents on this machine."]
     others = _others(daemon, peer)
@@ -46,5 +46,6 @@ def _others(daemon: Daemon, peer: Peer) -> list[Peer]:
 
 def _line(daemon: Daemon, other: Peer) -> str:
     told = summary(other.summary, other.summary_at, other.activity, other.heard, daemon.clock())
-    says = f': "{one_line(told.text, SUMMARY_CHARS)}"' if told.text else ""
+    text = one_line(told.text, SUMMARY_CHARS).replace('"', "'")
+    says = f': "{text}"' if text else ""
     return f"- {other.name} ({other.kind}){says}"

@@ -82,14 +82,19 @@ def bundle(
     measure: Callable[[str], int] = in_bytes,
     boundary: bool = False,
     beside: Collection[str] = (),
+    waking: bool = False,
+    with_prompt: bool = False,
 ) -> tuple[Bundle, list[Change]]:
-    """What goes into the text named `call`, and the offers that it opens, which the caller must record first."""
+    """What goes into the text named `call`, and the offers that it opens, which the caller must record first.
+    `waking`: what waits is left to a carrier that wakes the session, as this one does not.
+    """
     box = daemon.post.box(peer.id)
-    candidates = box.candidates(call, main)
+    candidates = [] if waking else box.candidates(call, main)
     # One by one: of thousands that wait, no more texts are read than find room.
     taken = fit((letter for message in candidates for letter in daemon.post.letters([message])), budget, measure)
-    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=False)
-    rest = candidates[len(taken) :]
+    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=False, with_prompt=with_prompt)
+    here = {letter.id for letter in taken}
+    rest = [message for message in candidates if message not in here]
     # A tool result is followed by the next, which has room; a hook may be the only carrier there is for long.
     no_room = set(rest) if carrier is Carrier.HOOK else set()
     named = box.headings(call, main, everything, carrier, no_room, beside)

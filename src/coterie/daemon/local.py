@@ -49,8 +49,8 @@ def credentials(connection: socket.socket) -> tuple[int, int]:
 
 
 class Connection(asyncio.Protocol):
-    """One client. `peer`, `claim`, `inbox` and `displaced` are set by registration, `kind` and `protocol` by hello,
-    `calls` and `waits` by handlers.
+    """One client. `peer`, `claim`, `inbox`, `displaced` and `subagent` are set by registration, `kind` and `protocol`
+    by hello, `calls` and `waits` by handlers.
     """
 
     def __init__(self, server: LocalServer) -> None:
@@ -61,6 +61,8 @@ class Connection(asyncio.Protocol):
         self.claim: Claim | None = None
         self.inbox = False
         self.displaced = False
+        self.subagent = False
+        """Whether it serves a sub-agent of its peer, which gets no text."""
         self.calls: dict[str, Receipts] = {}
         """The texts with mail that it was given and has not reported on, with the receipts in each."""
         self.speaks_for = ""

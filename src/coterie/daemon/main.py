@@ -15,12 +15,14 @@ from logging.handlers import RotatingFileHandler
 from typing import Any
 
 from coterie import points
+from coterie.agents.carriers.codex import CodexCarrier
 from coterie.daemon import lock
 from coterie.daemon.handlers import methods
 from coterie.daemon.local import Connection, LocalServer
 from coterie.daemon.nudges import Nudges
 from coterie.daemon.post import Post
 from coterie.daemon.presence import Presence
+from coterie.daemon.threads import Threads
 from coterie.daemon.upkeep import Expiry, Upkeep
 from coterie.errors import CoterieError, Defect, DiskFull, switched_off
 from coterie.files import NO_ROOM, Home, home, make_folder, open_private
@@ -66,10 +68,16 @@ class Daemon:
         self.started_at = self.clock()
         self.store = Store.open(place, self.started_at)
         self.presence = Presence(
-            self.store, self.clock, self._session_ended, self._carried, lambda: list(self.server.connections)
+            self.store,
+            self.clock,
+            self._session_ended,
+            self._carried,
+            self._replaced,
+            lambda: list(self.server.connections),
         )
         self.post = Post(self.store, self.clock, self.presence.adapters.get, self._mail_waits)
         self.nudges = Nudges(self.presence.roster.get, self.post.waiting, self.post.letters, self.clock)
+        self.threads = Threads(self.presence, self._codex, self._carried, self.clock)
         self.expiry = Expiry(self.store, self.post, self.clock)
         self.upkeep = Upkeep(self.store, self.presence, self.post, self.clock)
         self.server = LocalServer(place, methods(self), self._lost, self._is_served)
@@ -101,9 +109,10 @@ class Daemon:
         self.presence.close()
         self.expiry.close()
         self.upkeep.close()
-        await self.nudges.close()
+        self.threads.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.store.close(), DRAIN_S)
+            # Together: no other program that a carrier is connected to may keep the store open, and the lock held.
+            await asyncio.wait_for(asyncio.gather(self.nudges.close(), self.store.close()), DRAIN_S)
         # Answers to what the store finished just now are still to be written.
         await asyncio.sleep(0)
         for connection in list(self.server.connections):
@@ -131,6 +140,12 @@ class Daemon:
     def _session_ended(self, peer: Peer) -> None:
         self.post.session_ended(peer.id)
         self.nudges.forget(peer.id)
+        self.threads.ended(peer)
+
+    def _codex(self) -> CodexCarrier:
+        carrier = self.nudges.carrier("codex")
+        assert isinstance(carrier, CodexCarrier)
+        return carrier
 
     def _mail_waits(self, peer_id: str) -> None:
         peer = self.presence.roster.get(peer_id)
@@ -141,6 +156,9 @@ class Daemon:
         """The session of `peer` gave a sign."""
         peer.heard = self.clock()
         self.nudges.sign(peer.id)
+
+    async def _replaced(self, before: Peer, peer: Peer) -> None:
+        await self.post.readdress(before.id, peer.id)
 
     def _carried(self, peer: Peer) -> None:
         self.post.push(peer.id)

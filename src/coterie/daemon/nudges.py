@@ -92,8 +92,15 @@ class Nudges:
         if not can_be_told(peer) or asleep(peer, self._clock()):
             return
         told = self._told.setdefault(peer.id, _Told())
-        if told.task or told.timer or told.named.issuperset(self._waiting(peer.id)):
+        waiting = self._waiting(peer.id)
+        told.named.intersection_update(waiting)
+        if told.task or told.named.issuperset(waiting):
             return
+        if told.timer:
+            if told.failures:
+                return
+            told.timer.cancel()
+            told.timer = None
         # The hooks of a session in the middle of a turn bring the mail itself.
         patience = NUDGE_PATIENCE_S if peer.hooked and peer.busy else 0.0
         wait = max(patience, told.not_before - self._loop.time())
@@ -103,19 +110,38 @@ class Nudges:
             self._begin(peer, told)
 
     def sign(self, peer: str) -> None:
-        """The session gave a sign: it was told what it was told."""
+        """The session gave a sign: of new mail it may be told at once. Whoever reports it looks for mail afterwards."""
         told = self._told.get(peer)
         if told:
             told.not_before = float("-inf")
-            if told.timer and not told.failures:
-                told.timer.cancel()
-                told.timer = None
+
+    def taken(self, peer: str, messages: Sequence[str]) -> None:
+        """A carrier has these messages now. Should it fail, the session is told of them again."""
+        told = self._told.get(peer)
+        if told:
+            told.named.difference_update(messages)
+
+    def at_stop(self, peer: Peer, *, hooked: bool) -> str:
+        """The words for a hook that may keep the session going, if it was not told of all that waits; else nothing."""
+        told = self._told.setdefault(peer.id, _Told())
+        messages = self._waiting(peer.id)
+        told.named.intersection_update(messages)
+        if told.named.issuperset(messages):
+            return ""
+        told.named.update(messages)
+        return words(self._letters(messages[:NUDGE_NAMES_MAX]), len(messages), hooked=hooked)
 
     def forget(self, peer: str) -> None:
-        """The session is over."""
-        told = self._told.pop(peer, None)
-        if told and told.timer:
-            told.timer.cancel()
+        """The session is over, or its client is not to be had for a while: what it was told of is not told again."""
+        told = self._told.get(peer)
+        if told is None:
+            return
+        for waiting in (told.timer, told.task):
+            if waiting:
+                waiting.cancel()
+        told.timer = told.task = None
+        if not told.named:
+            del self._told[peer]
 
     async def settled(self, peer: str, wait_s: float) -> None:
         """Return when the nudge under way has an outcome, or after `wait_s` seconds."""
@@ -139,7 +165,7 @@ class Nudges:
         if told is None or peer is None:
             return
         told.timer = None
-        if can_be_told(peer):
+        if can_be_told(peer) and not told.task:
             self._begin(peer, told)
 
     def _begin(self, peer: Peer, told: _Told) -> None:
@@ -154,9 +180,12 @@ class Nudges:
             nudging = self.carrier(peer.kind).nudge(peer.endpoint, peer.sessions[-1], text)
             self._was_told(told, messages, await asyncio.wait_for(nudging, NUDGE_S))
         except TimeoutError:
-            self._failed(peer, told, Unavailable("its client did not answer in time"))
+            self._unknown(peer, told, messages, "its client did not answer in time")
         except CoterieError as error:
-            self._failed(peer, told, error)
+            if error.unanswered:
+                self._unknown(peer, told, messages, error.message)
+            else:
+                self._failed(peer, told, error)
         except Exception:
             # A client that says something unheard of must not end the daemon; the log has it whole.
             log.exception("a nudge to %s", peer.id)
@@ -166,11 +195,17 @@ class Nudges:
         if told.outcome.nudge:
             self.wanted(peer)  # More may have come meanwhile.
 
-    def _was_told(self, told: _Told, messages: list[str], nudge: Nudge) -> None:
+    def _was_told(self, told: _Told, messages: list[str], nudge: Nudge | None) -> None:
         told.outcome = Outcome(nudge)
         told.named.update(messages)
         told.failures = 0
         told.not_before = self._loop.time() + NUDGE_GAP_S
+
+    def _unknown(self, peer: Peer, told: _Told, messages: list[str], why: str) -> None:
+        """It may have been told. To tell it again could cost a turn for each try."""
+        log.info("it is not known whether %s was told of its mail: %s", peer.id, why)
+        self._was_told(told, messages, None)
+        told.outcome = Outcome(failure=f"{why}; whether it was told is not known")
 
     def _failed(self, peer: Peer, told: _Told, error: CoterieError) -> None:
         log.info("%s was not told of its mail: %s", peer.id, error)
@@ -186,8 +221,12 @@ def can_be_told(peer: Peer) -> bool:
 
 
 def asleep(peer: Peer, now: float) -> bool:
-    """Whether it is only loaded, and gave no sign for so long that nobody may be looking."""
-    return peer.state is State.LOADED and (peer.heard is None or now - peer.heard > LOADED_WOKEN_S)
+    """Whether it is only loaded, and gave no sign for so long that nobody may be looking. Of one whose client tells
+    when it is unloaded it is known that somebody looks, or did lately.
+    """
+    # Heard in the future: the clock was set back, and nobody knows how long ago that was.
+    silent = peer.heard is None or not 0 <= now - peer.heard <= LOADED_WOKEN_S
+    return peer.state is State.LOADED and silent and not peer.followed
 
 
 def words(letters: Sequence[Letter], total: int, *, hooked: bool) -> str:

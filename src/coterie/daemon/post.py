@@ -234,6 +234,19 @@ class Post:
         self.inboxes.forget(peer)
         self.record_soon(peer, self.box(peer).lapse("the session ended"))
 
+    async def readdress(self, before: str, peer: str) -> None:
+        """The peer `before` turned out to be `peer`: what waits for it is for that one."""
+        box = self.box(before)
+        if not box.entries:
+            return
+        await self.record(before, box.lapse("its session is another peer's"))
+        moved = list(self.box(before).entries.values())
+        await self._store.write(lambda database: stored.readdress(database, before, peer))
+        self._boxes.pop(before, None)
+        for entry in moved:
+            self.box(peer).accept(Entry(entry.id, State.QUEUED, entry.attempts))
+        self.push(peer)
+
     async def asked_for(self, peer: str, message: str, call: str) -> None:
         """The recipient asked for the text of an unread message: that answer is its offer now."""
         box = self.box(peer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from coterie import ids
@@ -44,6 +44,7 @@ class Presence:
         clock: Callable[[], float],
         on_end: Callable[[Peer], None],
         on_carried: Callable[[Peer], None],
+        on_replaced: Callable[[Peer, Peer], Awaitable[None]],
         connections: Callable[[], Iterable[Connection]],
     ) -> None:
         self.roster = Roster()
@@ -54,6 +55,8 @@ class Presence:
         self._clock = clock
         self._on_end = on_end
         self._on_carried = on_carried
+        self._on_replaced = on_replaced
+        """Called with a peer that turned out to be another one, and that other."""
         self.connections = connections
         self._watch = processes.Watch(self._process_ended)
 
@@ -97,8 +100,11 @@ class Presence:
         known = peer is not None
         if peer is None:
             peer = self._new_peer(claim)
-        self._adopt(peer, claim, repo, displaced=displaced)
         connection.peer = peer
+        if claim.subagent and known:
+            connection.subagent = True
+            return peer, known
+        self._adopt(peer, claim, repo, displaced=displaced)
         connection.displaced = displaced
         connection.claim = claim
         if not displaced and connection.is_open():  # It may have gone while git was asked.
@@ -112,7 +118,7 @@ class Presence:
         The adapter of the process serves whatever session the process has now.
         """
         repo = await self.repositories.common_dir(claim.cwd)
-        before = self._of_process(claim.agent)
+        before = self.roster.by_process(claim)
         peer = self.roster.join(claim) or self._new_peer(claim)
         moved = before is not None and before is not peer
         if before and moved:
@@ -121,11 +127,11 @@ class Presence:
         await self.save(peer)
         if before and moved:
             await self.save(before)
+            if not before.sessions:
+                # Its adapter registered before it was known which session this is.
+                await self._on_replaced(before, peer)
             self._on_carried(peer)
         return peer
-
-    def _of_process(self, agent: Process | None) -> Peer | None:
-        return next((peer for peer in self.roster if agent and peer.agent == agent), None)
 
     def _hand_process(self, before: Peer, peer: Peer) -> None:
         """The process of one peer goes over to another: its connection and its adapter go with it."""
@@ -153,7 +159,7 @@ class Presence:
         if displaced:
             return
         before = anchor(peer)
-        if claim.agent and claim.agent != peer.agent:
+        if claim.agent and peer.agent and claim.agent != peer.agent:
             peer.hooked = False  # Another process: whether its hooks report is yet to be seen.
         peer.adapter = claim.adapter or peer.adapter
         peer.agent = claim.agent or peer.agent

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from coterie.peers import Process
 
@@ -77,6 +79,27 @@ def is_alive(process: Process) -> bool:
         return True
 
 
+def send(process: Process, number: int) -> bool:
+    """Send a signal to this very process and to no later one with its pid. False if it has ended."""
+    try:
+        descriptor = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_alive(process):  # Looked at after it was held on to: what has this pid now is known.
+            return False
+        if descriptor is None:
+            os.kill(process.pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
+
+
 def parent(pid: int) -> int:
     """The pid of the parent; 0 if there is none, or none that we may know (/proc mounted with hidepid)."""
     if _LINUX:
@@ -114,6 +137,36 @@ def environment(pid: int) -> dict[str, str]:
             return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs if name}
     except Exception:  # noqa: BLE001 (psutil's and the kernel's refusals have many names; all mean "not readable")
         return {}
+
+
+def arguments(pid: int) -> list[str]:
+    """The command line of a process; empty if we may not read it."""
+    if not _LINUX:
+        return list(_ask_psutil(pid, "cmdline") or [])
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [os.fsdecode(argument) for argument in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []
+
+
+def program(pid: int) -> str:
+    """The file that a process runs; empty if we may not know."""
+    if not _LINUX:
+        return str(_ask_psutil(pid, "exe") or "")
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
+def _ask_psutil(pid: int, what: str) -> Any:
+    import psutil
+
+    try:
+        return getattr(psutil.Process(pid), what)()
+    except (psutil.Error, OSError):
+        return None
 
 
 def has_terminal(pid: int) -> bool:

@@ -8,9 +8,9 @@ import sys
 from collections import deque
 
 from coterie import agents, ids
-from coterie.agents.kind import OTHER
+from coterie.agents.kind import OTHER, Inbox
 from coterie.errors import BadInput, CoterieError, Defect, Unavailable
-from coterie.files import working_folder
+from coterie.files import home, working_folder
 from coterie.mcp import tools, words
 from coterie.mcp.link import Link
 from coterie.mcp.wire import INVALID_PARAMS, Host, Rejected, Wire
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from coterie.agents.kind import AgentKind, Inbox
+    from coterie.agents.kind import AgentKind
 
     Json = dict[str, Any]
 
@@ -54,9 +54,13 @@ class Adapter(Host):
         self._stdin, self._stdout = stdin, stdout
         self._kind: AgentKind = OTHER
         self._inbox: Inbox | None = None
+        self._channel = ""
         self._session: str | None = None
         self._is_session = False
         """Whether there is somebody to register: before, it may be a health check."""
+        self._is_ready = False
+        """Whether the client has finished its handshake."""
+        self._is_subagent = False
         self._displaced = False
         self._parent = os.getppid()
         self._cwd = working_folder()
@@ -104,17 +108,27 @@ class Adapter(Host):
         """Now it is known what kind of agent this is."""
         self._kind = agents.by_client(client_name)
         self._inbox = self._kind.inbox(self._environ)
+        self._channel = self._kind.channel(self._environ)
+        if self._channel and self._inbox is None:
+            self._inbox = _Channel(self._wire, self._channel)
         self._session = self._kind.session(self._environ, {})
 
+    def capabilities(self) -> Json:
+        """The channel, where it is the only way in."""
+        return {"experimental": {self._channel: {}}} if self._channel else {}
+
     def initialized(self) -> None:
-        """A real session, unless its kind shows that only later."""
-        if not self._kind.is_probe(self._environ) and not self._kind.registers_at_first_call:
-            self._is_session = True
-            self._link.want()
+        """A real session, unless its kind shows that only later; then the daemon is told that there may be one."""
+        if self._kind.is_probe(self._environ):
+            return
+        self._is_session = not self._kind.registers_at_first_call
+        self._is_ready = True
+        self._link.want()
 
     def tools(self) -> list[Json]:
         """The tools of the toolsets that are on."""
-        return [tool.to_wire() for tool in tools.CORE]
+        may_kill = os.path.exists(home(self._environ).kills)
+        return [tool.to_wire() for tool in (*tools.CORE, *(tools.ADMIN if may_kill else ()))]
 
     def cancelled(self, request_id: int | str) -> None:
         """The answer will not be read: what it would have carried goes by another carrier."""
@@ -131,8 +145,7 @@ class Adapter(Host):
         given = params.get("_meta")
         meta = given if isinstance(given, dict) else {}
         self._begin_session(meta)
-        tool_use = meta.get("claudecode/toolUseId")
-        running = _Running(request_id, tool, tool_use if isinstance(tool_use, str) else "")
+        running = _Running(request_id, tool, self._kind.tool_use(meta))
         self._running[request_id] = running
         try:
             self._serve(running, params.get("arguments"))
@@ -143,8 +156,9 @@ class Adapter(Host):
 
     def _begin_session(self, meta: Json) -> None:
         session = self._kind.session(self._environ, meta)
-        if not self._is_session or session != self._session:
-            self._is_session, self._session = True, session
+        subagent = self._kind.is_subagent(meta)
+        if not self._is_session or (session, subagent) != (self._session, self._is_subagent):
+            self._is_session, self._session, self._is_subagent = True, session, subagent
             self._link.register_again()
 
     def _serve(self, running: _Running, arguments: object) -> None:
@@ -212,14 +226,18 @@ class Adapter(Host):
 
     # --- the daemon ------------------------------------------------------------------------------------------
 
-    def _registration(self) -> Json | None:
-        if not self._is_session:
-            return None
-        return {
+    def _registration(self) -> tuple[str, Json] | None:
+        where = {
             "kind": self._kind.name,
             "cwd": self._cwd,
             "agent_pid": self._kind.agent_pid(self._environ, self._parent),
+        }
+        if not self._is_session:
+            return ("agents.here", where) if self._is_ready else None
+        return "peers.register", {
+            **where,
             "session": self._session,
+            "subagent": self._is_subagent,
             "one_shot": self._kind.one_shot(self._environ),
             "inbox": self._inbox is not None,
             "displaced": self._displaced,
@@ -243,6 +261,18 @@ class Adapter(Host):
         else:
             self._written.append(call)
             self._link.call("offers.written", {"call": call}, _ignore)
+
+
+class _Channel(Inbox):
+    """Text to the session by a notification to its client."""
+
+    def __init__(self, wire: Wire, capability: str) -> None:
+        self._wire = wire
+        self._method = f"notifications/{capability}"
+
+    def post(self, text: str) -> None:
+        """Write one text. That it got out says nothing about whether the client takes it: evidence does."""
+        self._wire.notify(self._method, {"content": text})
 
 
 def _ignore(result: Json | None, error: CoterieError | None) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
     Done = Callable[[Json | None, CoterieError | None], None]
+    Registration = tuple[str, Json]
 
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 30.0
@@ -48,17 +49,19 @@ class _Call:
 class Link:
     """A connection to the daemon that comes back."""
 
-    def __init__(self, on_notification: Callable[[str, Json], None], registration: Callable[[], Json | None]) -> None:
+    def __init__(
+        self, on_notification: Callable[[str, Json], None], registration: Callable[[], Registration | None]
+    ) -> None:
         self._on_notification = on_notification
         self._registration = registration
-        """What to register with, once there is a connection; None while there is nobody to register."""
+        """What to call first, once there is a connection; None while there is nobody to register."""
         self._client: client.Client | None = None
         self._outcome: client.Client | CoterieError | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         self._connecting = False
         self._registered = False
         self._registering = False
-        self._sent_registration: Json | None = None
+        self._sent_registration: Registration | None = None
         self._wanted = False
         self._not_before = 0.0
         self._pause = RETRY_FIRST_S
@@ -154,7 +157,7 @@ class Link:
         self._registering = True
         self._last_id += 1
         self._sent_registration = registration
-        self._calls[self._last_id] = _Call("peers.register", registration, self._register_done, CALL_S)
+        self._calls[self._last_id] = _Call(*registration, self._register_done, CALL_S)
         self._send(self._last_id)
 
     def _register_done(self, result: Json | None, error: CoterieError | None) -> None:
@@ -176,8 +179,8 @@ class Link:
         """Whether the session changed while it was being registered. What was `written` meanwhile is reported anyway;
         to register for it again would go on for as long as there is mail.
         """
-        now, sent = self._registration() or {}, self._sent_registration or {}
-        return {**now, "written": None} != {**sent, "written": None}
+        (now, what), (before, sent) = self._registration() or ("", {}), self._sent_registration or ("", {})
+        return (now, {**what, "written": None}) != (before, {**sent, "written": None})
 
     def _try_later(self) -> None:
         """It does not work now: each time it is left alone for longer."""
@@ -195,7 +198,7 @@ class Link:
             self._client.close()
         self._client = None
         self._registered = self._registering = False
-        registering = [number for number, call in self._calls.items() if call.method == "peers.register"]
+        registering = [number for number, call in self._calls.items() if call.done == self._register_done]
         for number in registering:
             del self._calls[number]
         # All sessions of a machine lose a daemon at the same instant: they come back a little apart.

@@ -232,4 +232,16 @@ CORE = (
     ),
 )
 
-BY_NAME = {tool.name: tool for tool in CORE}
+ADMIN = (
+    Tool(
+        "kill_peer",
+        "End the session of a peer: its process, or for Codex the turn under way. Only if your user asked for it.",
+        {"peer": {"type": "string", "description": "name or id"}},
+        ["peer"],
+        dict.fromkeys(("to", "name", "id", "peer_id", "target"), "peer"),
+        lambda given: Request("peers.kill", given, words.killed),
+    ),
+)
+"""Off until the person says otherwise: coterie kill --allow-agents."""
+
+BY_NAME = {tool.name: tool for tool in (*CORE, *ADMIN)}

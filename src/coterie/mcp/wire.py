@@ -72,6 +72,10 @@ class Wire:
             else:
                 self._batch(message)
 
+    def notify(self, method: str, params: Json) -> None:
+        """Tell the client something that it did not ask for. Raises OSError if it did not get out."""
+        self._write(encode({"jsonrpc": "2.0", "method": method, "params": params}))
+
     def answer(self, request_id: int | str, result: Json) -> None:
         """Answer a request."""
         self._out(request_id, {"jsonrpc": "2.0", "id": request_id, "result": result})
@@ -156,7 +160,7 @@ class Wire:
         self._host.greeted(str(info.get("name", "")) if isinstance(info, dict) else "")
         return {
             "protocolVersion": self.revision,
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {}, **self._host.capabilities()},
             "serverInfo": {"name": "coterie", "title": "Coterie", "version": __version__},
             "instructions": words.INSTRUCTIONS,
         }
@@ -167,6 +171,10 @@ class Host:
 
     def greeted(self, client_name: str) -> None:
         """``initialize`` came."""
+        raise NotImplementedError
+
+    def capabilities(self) -> Json:
+        """What the server can do beside serving tools."""
         raise NotImplementedError
 
     def initialized(self) -> None:

@@ -52,6 +52,7 @@ FROM messages LEFT JOIN offers ON offers.message = messages.id AND offers.outcom
 WHERE recipient = ? AND state IN ('queued', 'offered') ORDER BY messages.seq
 """
 _HOOKED = "SELECT 1 FROM peers WHERE id = ? AND hooked"
+_READDRESS = "UPDATE messages SET recipient = ? WHERE recipient = ? AND state IN ('queued', 'offered')"
 _BY_PREFIX = """
 SELECT * FROM messages WHERE id >= :low AND id < :high AND (:peer IS NULL OR :peer IN (sender, recipient))
 ORDER BY seq LIMIT 5
@@ -180,6 +181,11 @@ def mailbox(connection: sqlite3.Connection, peer: str) -> Mailbox:
             )
         box.accept(Entry(row["id"], State(row["state"]), row["attempts"], offer))
     return box
+
+
+def readdress(connection: sqlite3.Connection, before: str, peer: str) -> None:
+    """Give the unread mail of one peer to another."""
+    connection.execute(_READDRESS, (peer, before))
 
 
 def find(connection: sqlite3.Connection, message: str) -> sqlite3.Row | None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -154,4 +155,6 @@ class StandIn:
 
 
 if __name__ == "__main__":
+    if "STANDIN_DEAF" in os.environ:  # An agent that does not end when it is asked to.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     StandIn(sys.argv[1], sys.argv[2:]).run()

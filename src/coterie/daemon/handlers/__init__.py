@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from coterie.daemon.handlers import daemon, history, mail, messages, offers, peers, sessions
+from coterie.daemon.handlers import agents, daemon, doctor, history, kills, mail, messages, offers, peers, sessions
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Handler
@@ -18,10 +18,14 @@ METHODS = {
     "daemon.up": daemon.up,
     "daemon.retire": daemon.retire,
     "person.check": daemon.person,
+    "agents.here": agents.here,
     "peers.register": peers.register,
     "peers.list": peers.list_peers,
     "peers.describe": peers.describe,
     "peers.rename_other": peers.rename_other,
+    "peers.kill": kills.kill,
+    "peers.kill_shows": kills.shows,
+    "peers.allow_kill": kills.allow,
     "messages.send": messages.send,
     "messages.log": history.log,
     "messages.read": history.read,
@@ -32,6 +36,7 @@ METHODS = {
     "offers.written": offers.written,
     "offers.failed": offers.failed,
     "session.event": sessions.event,
+    "doctor.sessions": doctor.sessions,
 }
 
 

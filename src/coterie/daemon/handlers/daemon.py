@@ -66,7 +66,7 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
 
 def down(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """Switch off: sessions stay without coterie until the person says `coterie up`."""
-    _check_person(daemon, connection, params, "daemon.down")
+    check_person(daemon, connection, params, "daemon.down")
     os.close(open_private(daemon.place.off, os.O_WRONLY))
     return _leave(daemon, "switched off by the person")
 
@@ -74,7 +74,7 @@ def down(daemon: Daemon, connection: Connection, params: Params) -> dict[str, An
 def up(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """Switch on again. A daemon that was started only for this question leaves if the answer is no."""
     try:
-        _check_person(daemon, connection, params, "daemon.up")
+        check_person(daemon, connection, params, "daemon.up")
     except HumanOnly:
         if daemon.off:
             _leave(daemon, "stays switched off")
@@ -92,14 +92,14 @@ def person(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
     if method not in HUMAN_METHODS:
         raise BadInput(f"{method[:60]!r} is no verb of a person")
     try:
-        _check_person(daemon, connection, params, method)
+        check_person(daemon, connection, params, method)
     finally:
         if daemon.off:
             _leave(daemon, "stays switched off")
     return {"person": True}
 
 
-def _check_person(daemon: Daemon, connection: Connection, params: Params, method: str) -> None:
+def check_person(daemon: Daemon, connection: Connection, params: Params, method: str) -> None:
     """Raises `HumanOnly` unless a person asks, at a terminal or with the word for it."""
     check_human(method, daemon.presence.caller(connection).human)
     line = HUMAN_METHODS[method]

@@ -89,9 +89,14 @@ def _one_peer(daemon: Daemon, address: str, me: Peer) -> str:
     return found.peers[0].id
 
 
-def is_main(daemon: Daemon, peer: Peer, params: Params) -> bool:
-    """Whether a tool call is the main agent's, as far as the session's hooks told."""
-    return (maybe_text(params, "tool_use_id") or "") not in daemon.post.box(peer.id).subagent_calls
+def is_main(daemon: Daemon, connection: Connection, peer: Peer, params: Params) -> bool:
+    """Whether a tool call is the main agent's, as far as its adapter or the session's hooks told."""
+    box = daemon.post.box(peer.id)
+    return (
+        not connection.subagent
+        and not box.delegated
+        and (maybe_text(params, "tool_use_id") or "") not in box.subagent_calls
+    )
 
 
 def public(row: Row, names: dict[str, str], me: Peer, with_text: bool) -> dict[str, Any]:
@@ -123,7 +128,7 @@ async def read(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     """The text of one message, on request, whatever became of it. Being asked for, it may be shown again."""
     me = daemon.presence.self_of(connection)
     row, call = find_message(daemon, me, text(params, "message")), text(params, "call")
-    if row["recipient"] == me.id and is_main(daemon, me, params):
+    if row["recipient"] == me.id and is_main(daemon, connection, me, params):
         connection.carries(me.id, call, [])
         await daemon.post.asked_for(me.id, row["id"], call)
     shown = frame(stored.letter(row))

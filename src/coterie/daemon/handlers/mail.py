@@ -32,12 +32,13 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     carrier = Carrier.TERMINAL if flag(params, "terminal") and peer.kind == "person" else Carrier.TOOL
     box = daemon.post.box(peer.id)
     # A window that was displaced is told what there is; the texts are for the window that has the session now.
-    main = is_main(daemon, peer, params) and not connection.displaced
+    main = is_main(daemon, connection, peer, params) and not connection.displaced
     changes = box.checked(call) if check and main else []
     daemon.heard(peer)
     if main:
         daemon.post.session_reads(peer.id)
     found, opened = bundle(daemon, peer, carrier, call, main=main, everything=check, beside=texts(params, "beside"))
+    daemon.nudges.taken(peer.id, [letter.id for letter in found.letters])
     receipts = _receipts(daemon, peer.id, everything=check)
     if found.letters or receipts:
         connection.carries(peer.id, call, [(receipt["id"], receipt["state"]) for receipt in receipts])

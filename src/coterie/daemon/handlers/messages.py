@@ -61,7 +61,7 @@ def send(daemon: Daemon, connection: Connection, params: Params) -> Pending | An
     """
     sender = daemon.presence.self_of(connection)
     try:
-        request = _understand(daemon, sender, params)
+        request = _understand(daemon, connection, sender, params)
     except CoterieError:
         # Sent again, and its recipient has gone since: what was accepted stays accepted.
         before = stored.copies(daemon.store.reader, text(params, "id"))
@@ -170,7 +170,7 @@ def _release(daemon: Daemon, fresh: list[NewMessage]) -> None:
 # --- understanding -------------------------------------------------------------------------------------------------
 
 
-def _understand(daemon: Daemon, sender: Peer, params: Params) -> _Send:
+def _understand(daemon: Daemon, connection: Connection, sender: Peer, params: Params) -> _Send:
     send_id = text(params, "id")
     if not ids.is_message_id(send_id) or "." in send_id:
         raise BadInput(f"{send_id[:40]!r} is not a message id", "the sender makes it, before the first try")
@@ -192,7 +192,7 @@ def _understand(daemon: Daemon, sender: Peer, params: Params) -> _Send:
         acknowledges=about["id"] if about and about["recipient"] == sender.id else None,
         life_s=number(params, "life_s", MESSAGE_LIFE_S, MESSAGE_LIFE_MIN_S, MESSAGE_LIFE_MAX_S),
         wait_s=wait_s,
-        main=is_main(daemon, sender, params),
+        main=is_main(daemon, connection, sender, params),
     )
 
 

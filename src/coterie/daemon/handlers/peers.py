@@ -33,13 +33,15 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
         cwd=folder(text(params, "cwd")),
         adapter=_adapter(connection.pid),
         agent=_agent(connection.pid, int(number(params, "agent_pid", 0, 0, 1 << 31))),
-        session=session_id(params) if params.get("session") else None,
+        session=daemon.threads.root(session_id(params)) if params.get("session") else None,
         one_shot=flag(params, "one_shot"),
+        subagent=flag(params, "subagent") or params.get("session") in daemon.threads.parents,
     )
     connection.inbox = flag(params, "inbox")
     displaced = flag(params, "displaced")
     written = texts(params, "written")
     peer, known = await daemon.presence.register(connection, claim, displaced=displaced)
+    daemon.threads.met(peer, connection.pid)
     if not peer.hooked:
         daemon.post.box(peer.id).hooked = False
     if not displaced and daemon.presence.adapters.get(peer.id) is connection:

@@ -15,10 +15,10 @@ from coterie.daemon.handlers.params import Params, flag, maybe_text, number, tex
 from coterie.daemon.handlers.peers import agent_kind, folder, session_id
 from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
-from coterie.frames import SEPARATOR, in_chars
+from coterie.frames import SEPARATOR, in_bytes, in_chars
 from coterie.limits import ACTIVITY_FILES_MAX
 from coterie.messages import Carrier, Signal
-from coterie.peers import Claim, Peer, Process, anchor
+from coterie.peers import LISTED, SHARED_PROCESS_KINDS, Claim, Peer, Process, anchor
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Connection
@@ -45,20 +45,44 @@ async def event(daemon: Daemon, connection: Connection, params: Params) -> dict[
     if name not in EVENTS:
         raise BadInput(f"no event {name[:40]!r}", f"one of: {', '.join(EVENTS)}")
     peer = await _session_peer(daemon, connection, params)
-    if maybe_text(params, "agent_id"):
+    room = int(number(params, "room", 0, 0, CONTEXT_CHARS_MAX))
+    if _is_delegated(daemon, peer, name, params) or maybe_text(params, "agent_id"):
         return _of_subagent(daemon, peer, name, params)
-    if name == "compact" or (name == "start" and params.get("source") in FRESH_SOURCES):
+    if name == "compact" or (name == "start" and (params.get("source") in FRESH_SOURCES or not room)):
         peer.recall_due = True
     if name == "end":
         return await _ended(daemon, peer)
     if _is_of_another_window(connection, peer, params):
         return _nothing(peer)
     await _evidence(daemon, peer, name, params)
+    if name in ("start", "prompt") or not peer.endpoint:
+        daemon.threads.met(peer, connection.pid)
     await _note(daemon, peer, name, params)
-    room = int(number(params, "room", 0, 0, CONTEXT_CHARS_MAX))
-    answer = await _context(daemon, connection, peer, name, room) if room else _nothing(peer)
+    if room:
+        answer = await _context(daemon, connection, peer, name, room, params)
+    else:
+        answer = _nudge(daemon, peer, params) if flag(params, "nudge") else _nothing(peer)
     daemon.post.push(peer.id)  # What found no room here.
     return answer
+
+
+def _nudge(daemon: Daemon, peer: Peer, params: Params) -> dict[str, Any]:
+    """A word that mail waits, for an event at which the client takes a prompt, once for each message. `brings`: the
+    mail comes as context of that prompt.
+    """
+    return {**_nothing(peer), "context": daemon.nudges.at_stop(peer, hooked=flag(params, "brings"))}
+
+
+def _is_delegated(daemon: Daemon, peer: Peer, name: str, params: Params) -> bool:
+    """Whether the event falls within a tool in which a sub-agent works, so that it may be the sub-agent's. The hooks of
+    some clients tell of sub-agents by nothing else.
+    """
+    box = daemon.post.box(peer.id)
+    around = box.delegated
+    if flag(params, "delegates"):
+        box.delegate(begins=name == "before-tool")
+        around = min(around, box.delegated)
+    return around > 0 and name in ("before-tool", "after-tool", "step")
 
 
 async def _ended(daemon: Daemon, peer: Peer) -> dict[str, Any]:
@@ -111,15 +135,18 @@ async def _evidence(daemon: Daemon, peer: Peer, name: str, params: Params) -> No
     if signal is None:
         return
     box = daemon.post.box(peer.id)
-    changes = box.signal(signal, texts(params, "mentioned"))
+    changes = box.signal(signal, texts(params, "mentioned"), again=flag(params, "again"))
     if signal in (Signal.PROMPT, Signal.STOP):
         daemon.post.inboxes.sign_of_life(peer.id)
     await daemon.post.record(peer.id, changes)
 
 
-async def _context(daemon: Daemon, connection: Connection, peer: Peer, name: str, room: int) -> dict[str, Any]:
+async def _context(
+    daemon: Daemon, connection: Connection, peer: Peer, name: str, room: int, params: Params
+) -> dict[str, Any]:
     """Mail for the hook's context. The hook reports once it is out; one that gave up meanwhile never does."""
     call = ids.new_token()
+    measure = in_bytes if flag(params, "in_bytes") else in_chars
     told = briefing(daemon, peer)[:room] if name == "start" or peer.recall_due else ""
     found, opened = bundle(
         daemon,
@@ -128,15 +155,20 @@ async def _context(daemon: Daemon, connection: Connection, peer: Peer, name: str
         call,
         main=True,
         everything=False,
-        budget=room - (in_chars(told) + len(SEPARATOR) if told else 0),
-        measure=in_chars,
+        budget=room - (measure(told) + len(SEPARATOR) if told else 0),
+        measure=measure,
         boundary=name in _BETWEEN_STEPS,
+        waking=flag(params, "waking"),
+        with_prompt=name == "prompt",
     )
+    daemon.nudges.taken(peer.id, [letter.id for letter in found.letters])
     if opened:
         connection.carries(peer.id, call, [])
     await daemon.post.record(peer.id, opened)
-    if found.recalled:
+    if peer.recall_due:
         await daemon.presence.recalled(peer)
+    if name == "stop" and not (told or found.letters or found.waiting):
+        return _nothing(peer)  # No turn more for headings alone: the carrier that has the texts brings them.
     context = SEPARATOR.join(part for part in [told, *found.frames(), *found.notes()] if part)
     return {"context": context, "call": call if opened else "", "peer": peer.id}
 
@@ -148,21 +180,24 @@ def _agent_of(connection: Connection, params: Params) -> Process | None:
 
 
 async def _session_peer(daemon: Daemon, connection: Connection, params: Params) -> Peer:
-    """The peer of the session that the event is about: joined, or made where the event begins a session."""
+    """The peer of the session that the event is about: joined, or made where the event begins a session. A session
+    that registers at its first call only may have begun while its adapter was still starting the daemon.
+    """
     kind, session, source = agent_kind(params), session_id(params), text(params, "source", "startup")
-    agent = _agent_of(connection, params)
+    agent, name = _agent_of(connection, params), params.get("event")
     claim = Claim(
         kind=kind,
         cwd=folder(maybe_text(params, "cwd") or "/"),
         agent=agent,
         session=session,
-        source=source if params.get("event") == "start" else "startup",
+        source=source if name == "start" else "startup",
         one_shot=flag(params, "one_shot") if "one_shot" in params else None,
     )
     peer = daemon.presence.roster.join(claim)
     known = peer is not None and session in peer.sessions
-    if peer is not None and known and params.get("event") != "start":
+    if peer is not None and known and name != "start" and (peer.state in LISTED or name == "end"):
         return peer
-    if peer is None and params.get("event") != "start":
+    begins = name == "start" or (kind in SHARED_PROCESS_KINDS and name != "end" and not params.get("agent_id"))
+    if peer is None and not begins:
         raise NoMatch(f"no session {session[:40]!r} is known", "it is known once its adapter or its start reported")
     return await daemon.presence.session_started(claim)
