@@ -51,7 +51,7 @@ def test_peers_loads_little(shell: Shell) -> None:
 def test_no_command_imports_the_daemon_or_the_store() -> None:
     for entry in COMMANDS.values():
         import_module(f"coterie.cli.{entry.module}")
-    allowed = {"client", "errors", "limits", "ids", "files", "frames", "cli", "__version__"}
+    allowed = {"agents", "client", "errors", "limits", "ids", "files", "frames", "cli", "__version__"}
     folder = os.path.dirname(import_module("coterie.cli").__file__ or "")
     for name in sorted(file for file in os.listdir(folder) if file.endswith(".py")):
         with open(os.path.join(folder, name)) as source:

@@ -47,7 +47,7 @@ def test_a_queued_message_is_called_queued_and_why(shell: Shell) -> None:
     [
         ("queued", "inbox", "inbox", "live", "queued: it is about to go through its inbox"),
         ("queued", None, "inbox", "live", "queued: its inbox is full until bob reads; it waits up to 2 hours"),
-        ("queued", None, "hooks", "live", "queued: bob gets it at its next step, or when it calls a coterie tool"),
+        ("queued", None, "hooks", "live", "queued: bob gets it at its next step or prompt"),
         ("queued", None, "none", "live", "queued: nothing reaches bob now; it waits up to 2 hours"),
         ("queued", None, "none", "ended", "queued: bob has ended, it is held up to 2 hours"),
         ("offered", "wait", "inbox", "live", "offered as the answer that it waits for; not known to be read yet"),

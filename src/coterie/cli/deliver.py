@@ -74,9 +74,20 @@ def outcome(copy: dict[str, Any], life_s: float) -> str:
     return f"{copy['id']} to {name} ({say.plain(copy['to_state'])}): {how}"
 
 
+_NUDGED = {
+    "started": "its client was told and began a turn",
+    "steered": "its client was told in the middle of its turn",
+    "queued": "its client was told and keeps it for the end of its turn",
+}
+
+
 def _queued(copy: dict[str, Any], name: str, life: str) -> str:
     if copy["carrier"] == "inbox":
         return "queued: it is about to go through its inbox"
+    if "nudge" in copy:
+        return f"queued: {_NUDGED[copy['nudge']]}, and {name} fetches it; it waits {life}"
+    if "nudge_failure" in copy:
+        return f"queued: {copy['nudge_failure']}; it waits {life}"
     if copy["to_state"] == "away":
         return f"queued: {name} is away, it waits {life}"
     if copy["to_state"] == "ended":
@@ -84,7 +95,8 @@ def _queued(copy: dict[str, Any], name: str, life: str) -> str:
     ways = {
         "terminal": f"{name} reads it with coterie inbox",
         "inbox": f"its inbox is full until {name} reads",
-        "hooks": f"{name} gets it at its next step, or when it calls a coterie tool",
+        "nudge": f"{name} is about to be told of it",
+        "hooks": f"{name} gets it at its next step or prompt, or when it calls a coterie tool",
         "tools": f"{name} looks when it calls a coterie tool",
     }
     return f"queued: {ways.get(copy['reach'], f'nothing reaches {name} now')}; it waits {life}"

@@ -14,6 +14,9 @@ from coterie.limits import ID_PREFIX_MIN
 json_option: Callable[..., Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, in ASCII."
 )
+human_option: Callable[..., Any] = click.option(
+    "--i-am-human", is_flag=True, help="For a person without a terminal; it is logged."
+)
 
 PERSON = "person"
 """The kind of the peer that stands for a person."""

@@ -10,7 +10,7 @@ import time
 import click
 
 from coterie.cli import say
-from coterie.cli.options import examples, json_option
+from coterie.cli.options import examples, human_option, json_option
 from coterie.client import Client, connect
 from coterie.errors import Silent, SwitchedOff, Unavailable
 from coterie.files import Home, check_file, home, make_folder, open_private
@@ -21,11 +21,8 @@ LOOK_FIRST_S, LOOK_MOST_S = 0.005, 0.1
 """Between two looks at its lock: quick at first, as it usually takes milliseconds."""
 
 
-_human_option = click.option("--i-am-human", is_flag=True, help="For a person without a terminal; it is logged.")
-
-
 @click.command(epilog=examples("coterie up"))
-@_human_option
+@human_option
 @json_option
 def up(i_am_human: bool, as_json: bool) -> None:
     """Switch coterie on, and start its daemon.
@@ -47,7 +44,7 @@ def up(i_am_human: bool, as_json: bool) -> None:
 
 
 @click.command(epilog=examples("coterie down", "coterie up"))
-@_human_option
+@human_option
 @json_option
 def down(i_am_human: bool, as_json: bool) -> None:
     """Switch coterie off on this machine, until: coterie up.
