@@ -18,10 +18,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import psutil
 
+import _agents
 import _starts
+import _words
 import coterie
 from _crowd import Crowd, crowd, join_at_once
 from _load import disk, durable_sends
@@ -36,6 +39,8 @@ BUSY_S, BUSY_PERCENT = 1.0, 10.0
 """Before each part, others are watched for so long; what they may take of the processors without a word about it."""
 RSS_MAX_MIB = 35.0
 SESSION_MAX_KIB = 32.0
+WAKE_MAX_S = {"wake_claude_idle": 0.3, "wake_codex_idle": 0.5}
+"""What is promised of the time until a message is in a request of its recipient's model."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Rounds:
     processes: int = 40
     sends: tuple[int, int, int] = (100, 500, 1000)
     """Messages with 2, 50 and 200 sessions connected."""
+    wakes: int = 10
+    """Messages to each real agent, idle and busy."""
     rest_s: float = 3.0
     runs: int = 3
     each: tuple[int, int] = (500, 1500)
@@ -62,6 +69,7 @@ QUICK = Rounds(
     daemon_starts=3,
     processes=8,
     sends=(10, 100, 200),
+    wakes=3,
     rest_s=1.0,
     runs=1,
     each=(100, 400),
@@ -187,6 +195,33 @@ class Bench:
         values = {"joined": joined, "seconds": round(seconds, 2)}
         self.rows["joining"] = Row(claim, f"{size} of {size}", measured, joined == size, {**values})
 
+    def words(self) -> None:
+        """What each session's model is told because of us."""
+        told = _words.told()
+        crowd = f"told by the start hook, {_words.OTHERS} others here"
+        start = told["instructions"] + told["tools"]
+        self._characters("told_at_start", "told at start: instructions and tools", 6_000, start)
+        self._characters("told_by_start_hook", "told by the start hook, alone", None, told["start_alone"])
+        self._characters("told_of_others", crowd, None, told["start_with_others"])
+        self._characters("told_for_a_message", "told for a message, beside its text", None, told["message_frame"])
+        self._characters("told_for_a_send", "told for a send: its result", None, told["send_result"])
+
+    def clients(self) -> None:
+        """From a send to the request of the recipient's model, with the real agents where they are installed."""
+        for told in _agents.delays(self.rounds.wakes):
+            if "lacking" in told:
+                self.rows["agents"] = Row("send to the model's request", "", f"needs {told['lacking']}", None, {})
+                return
+            self._wake(f"wake_{told['agent']}_{told['state']}", told)
+
+    def _wake(self, key: str, told: dict[str, Any]) -> None:
+        claim = f"send to the request of {told['agent']}'s model, {told['state']}"
+        took, limit = told["s"], WAKE_MAX_S.get(key)
+        measured = f"median {median(took):.2f} s ({min(took):.2f} to {max(took):.2f})"
+        ok = median(took) <= limit if limit else None
+        self.rows[key] = Row(claim, f"<= {limit:g} s" if limit else "", measured, ok, {"s": took})
+        _progress(f"  {claim}: {measured}")
+
     # --- rows ------------------------------------------------------------------------------------------
 
     def _row(self, key: str, claim: str, promised: str, ok: bool | None, values: dict[str, float]) -> None:
@@ -203,6 +238,11 @@ class Bench:
     def _figure(self, key: str, claim: str, limit: float, value: float, unit: str) -> None:
         values: dict[str, float | int | list[float]] = {unit.lower(): round(value, 2)}
         self.rows[key] = Row(claim, f"<= {limit:g} {unit}", f"{value:.1f} {unit}", value <= limit, values)
+
+    def _characters(self, key: str, claim: str, limit: int | None, count: int) -> None:
+        promised = f"<= {limit:,}" if limit else ""
+        ok = count <= limit if limit else None
+        self.rows[key] = Row(claim, promised, f"{count:,} characters", ok, {"characters": count})
 
 
 def _spread(took: list[float]) -> dict[str, float]:
@@ -275,7 +315,15 @@ def main() -> int:
     compileall.compile_dir(os.path.dirname(coterie.__file__), quiet=1)
     busy: list[float] = []
     bench = Bench(QUICK if arguments.quick else Rounds())
-    parts: tuple[Callable[[], None], ...] = (bench.disk, bench.starts, bench.load, bench.sessions, bench.joining)
+    parts: tuple[Callable[[], None], ...] = (
+        bench.disk,
+        bench.starts,
+        bench.words,
+        bench.load,
+        bench.sessions,
+        bench.joining,
+        bench.clients,
+    )
     begun = time.monotonic()
     try:
         for part in parts:
