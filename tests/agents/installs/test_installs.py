@@ -605,3 +605,11 @@ def test_the_way_back_out_of_a_link_is_the_systems(person: Person) -> None:
 def test_a_home_named_from_here(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(person.root.parent)
     assert person.install("codex", HOME=person.root.name).folder() == str(person.root / ".codex")
+
+
+def test_gemini_shows_the_name_of_a_hook_and_not_its_command(person: Person) -> None:
+    person.put("gemini")
+    hooks = json.loads((person.root / HOOK_FILES["gemini"]).read_text())["hooks"]
+    assert {hook["name"] for groups in hooks.values() for group in groups for hook in group["hooks"]} == {"coterie"}
+    person.put("claude")
+    assert '"name"' not in (person.root / HOOK_FILES["claude"]).read_text()

@@ -119,8 +119,10 @@ class Hook(Entry):
     ``{"hooks": {EVENT: [{"matcher"?, "hooks": [{"type": "command", "command"}]}]}}``.
     """
 
-    def __init__(self, event: str, command: str, kind: str) -> None:
+    def __init__(self, event: str, command: str, kind: str, label: str = "") -> None:
+        """`label`: how the client shows the hook while it runs, where it would show the command."""
         super().__init__(f"hook {event}")
+        self._label = label
         self._path: Path = ("hooks", event)
         self._command = command
         self._kind = kind
@@ -136,7 +138,8 @@ class Hook(Entry):
         """A second one of ours goes: the event would be told twice."""
         first, *others = self._ours(data) or [()]
         if not first:
-            group = {"hooks": [{"type": "command", "command": self._command}]}
+            label = {"name": self._label} if self._label else {}
+            group = {"hooks": [{**label, "type": "command", "command": self._command}]}
             is_first = value_at(data, self._path) is None
             return [Change(self._path, [group]) if is_first else Change((*self._path, APPEND), group)]
         renewed = (

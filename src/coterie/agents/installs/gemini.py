@@ -23,6 +23,7 @@ class GeminiInstall(Install):
 
     kind = GEMINI
     title = "Gemini CLI"
+    hook_label = "coterie"
 
     def folder(self) -> str:
         """``.gemini`` in the home folder, or in what GEMINI_CLI_HOME names."""

@@ -68,6 +68,8 @@ class Install:
     kind: AgentKind
     title: str
     """What the agent is called by people."""
+    hook_label = ""
+    """How its hooks are named, where the client would show their command instead."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -122,7 +124,7 @@ class Install:
         """The hooks that the agent is to run."""
         name = self.kind.name
         command = hook_command(self.setup.ours.hook, name, self.setup.settings)
-        wanted = [Hook(event, command, name) for event in self.kind.hook_events]
+        wanted = [Hook(event, command, name, self.hook_label) for event in self.kind.hook_events]
         return [*wanted, StrayHooks(self.kind.hook_events, name)]
 
 
