@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import Place, is_daemon, wait_for
+from conftest import Place, wait_for
 from coterie import ids
 from coterie.client import Client
 from coterie.frames import Letter
@@ -216,19 +216,12 @@ def test_an_unheard_of_answer_ends_nothing(client: Woken, web: Agent) -> None:
     assert "api" in api.tool("list_peers")
 
 
-def restart(place: Place) -> None:
-    """Its adapter starts a daemon too, and it is not said which one serves."""
-    while True:
-        pid = place.pid()
-        if is_daemon(pid):
-            os.kill(pid, signal.SIGKILL)
-        if place.start(patch=CLIENT).pid == place.pid():
-            return
-
-
 @usual
 def test_where_it_lives_is_still_known_after_the_daemon_came_back(client: Woken, web: Agent) -> None:
-    restart(client.place)
+    os.kill(web.pids["adapter"], signal.SIGSTOP)  # It would start a daemon too, and not the one with this client.
+    client.place.kill()
+    client.place.start(patch=CLIENT)
+    os.kill(web.pids["adapter"], signal.SIGCONT)
     api = client.place.named("api")
     wait_for(lambda: "is woken for mail" in api.tool("list_peers"), "its adapter is back")
     send(api)
