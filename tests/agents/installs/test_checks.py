@@ -264,7 +264,7 @@ BROKEN: dict[str, tuple[Break, tuple[str, str], str, str]] = {
     ),
     "the hooks of Gemini are disabled": (
         lambda home: home.edit(
-            GEMINI, lambda d: d.update(hooksConfig={"disabled": [d["hooks"]["AfterTool"][0]["hooks"][0]["command"]]})
+            GEMINI, lambda d: d.update(hooksConfig={"disabled": [d["hooks"]["AfterTool"][0]["hooks"][0]["name"]]})
         ),
         ("gemini", "hooks-on"),
         "hooksConfig.disabled",
