@@ -129,7 +129,8 @@ class Lab:
 
     def init(self) -> None:
         """The same by ``coterie init``, as the person runs it."""
-        done = self.coterie("init", "--yes", "--i-am-human")
+        # A checkout may lie in a folder for temporary files, and these programs need not last.
+        done = self.coterie("init", "--yes", "--i-am-human", "--force")
         if done.status:
             raise LabError(f"coterie init: {done}")
 
