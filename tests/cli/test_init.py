@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -323,8 +325,19 @@ def test_a_ctrl_c_at_the_question_changes_nothing_and_holds_nobody_up(shell: She
     before = files(home)
     asked = shell.start("init", "--force", terminal=80)
     asked.wait_for(r"\[y/N\]", "out")
-    asked.interrupt()
+    # A Ctrl-C between the question and the reading of the answer is only noticed at the next one.
+    over = threading.Event()
+
+    def press() -> None:
+        with contextlib.suppress(OSError):
+            while not over.wait(0.5):
+                asked.interrupt()
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
     ended = asked.finish()
+    over.set()
+    pressing.join()
     assert ended.status == 130
     assert "Traceback" not in ended.out
     assert files(home) == before
