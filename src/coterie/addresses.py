@@ -46,6 +46,14 @@ def _candidates(peers: Iterable[Peer]) -> str:
     return "; ".join([*lines, f"and {more} more"] if more else lines) or "nobody else is here"
 
 
+def resolve_one(address: str, roster: Roster, sender: Peer | None) -> Peer:
+    """The one peer that `address` means. Raises as `resolve` does, and `BadInput` for the address of a group."""
+    found = resolve(address, roster, sender)
+    if found.group:
+        raise BadInput(f"{address[:40]!r} may mean several peers", "name one")
+    return found.peers[0]
+
+
 def resolve(address: str, roster: Roster, sender: Peer | None) -> Recipients:
     """Whom `address` means for `sender` (None: a caller that is no peer itself).
 

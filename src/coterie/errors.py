@@ -37,11 +37,11 @@ class CoterieError(Exception):
     exit_status: ClassVar[int] = 1
     """What a command exits with."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, unanswered: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.unanswered = False
+        self.unanswered = unanswered
         """Whether the request had left when this came in place of its answer: then it may have been done."""
 
     def __str__(self) -> str:

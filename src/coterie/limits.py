@@ -54,6 +54,10 @@ HOOK_CHARS_MAX = {"claude": 8_000, "codex": 6_000, "gemini": 8_000, "opencode": 
 """Context that a hook may add. Claude Code cuts at 10,000 characters; Codex above 2,500 tokens, as which it counts four
 bytes each, so its figure is one of bytes.
 """
+MENTIONED_MAX = 500
+"""Messages that one prompt may be evidence for; a full inbox line holds a few dozen."""
+PROMPT_SENT_CHARS = 200
+"""Of a prompt's first line, what a hook passes on. Twice what is shown, so that a cut is seen to be one."""
 HEADING_CHARS = 80
 """How much of a message's text its heading shows."""
 LOG_ANSWER_BYTES_MAX = 512 * KIB

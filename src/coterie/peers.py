@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from coterie.activity import Activity
+from coterie.activity import Activity, Summary, summary
 from coterie.errors import BadInput
 from coterie.frames import neutralise
 from coterie.limits import NAME_CHARS_MAX, SUMMARY_CHARS_MAX
@@ -61,6 +61,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 
 LISTED = frozenset({State.LIVE, State.LOADED})
 
+PERSON = "person"
+"""The kind of the peer that stands for a person."""
 SHARED_PROCESS_KINDS = frozenset({"codex"})
 """Kinds of which several sessions share one process, so that its pid joins nothing."""
 FOLDER_KINDS = frozenset({"opencode"})
@@ -152,6 +154,11 @@ def gone(peer: Peer) -> Event:
     """What the end of a peer's process means for it."""
     resumable = peer.kind in RESUMABLE_KINDS and bool(peer.sessions)
     return Event.GONE if resumable and not peer.one_shot else Event.FINISHED
+
+
+def summary_of(peer: Peer, now: float) -> Summary:
+    """What others are told, at the time `now`, that a peer does."""
+    return summary(peer.summary, peer.summary_at, peer.activity, peer.heard, now)
 
 
 class Roster:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 import socket
 
-from coterie.agents.kind import AgentKind, Inbox, first_line, process_id
-from coterie.ids import framed_ids_in
+from coterie.agents.kind import AgentKind, Inbox, process_id
 from coterie.jsonline import encode
 from coterie.limits import HOOK_CHARS_MAX, INBOX_S
 
@@ -42,8 +41,6 @@ EVENTS = {
     "Stop": "stop",
     "SessionEnd": "end",
 }
-MENTIONED_MAX = 500
-"""Messages in one prompt; a full inbox line holds a few dozen."""
 EDITING = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"})
 """Tools that change a file."""
 WITH_CONTEXT = frozenset({"SessionStart", "UserPromptSubmit", "PostToolUse"})
@@ -117,15 +114,9 @@ class Claude(AgentKind):
         adds = name in WITH_CONTEXT or (name == "Stop" and not again)
         fields = {key: told[key] for key in ("tool_use_id", "agent_id", "source") if told.get(key)}
         return {
-            "event": event,
-            "kind": self.name,
-            "session": told["session_id"],
-            "cwd": os.path.realpath(str(told.get("cwd") or "/")),
+            **self.session_event(event, told, told["session_id"]),
             "agent_pid": process_id(environ.get(PID, "")),
             "room": HOOK_CHARS_MAX[self.name] if adds else 0,
-            # Of the prompt only its first line and the ids of the messages in it leave this process.
-            "prompt_line": first_line(told.get("prompt")),
-            "mentioned": framed_ids_in(str(told.get("prompt") or ""))[:MENTIONED_MAX],
             "files": _files(told),
             "again": again,
             # What a start adds waits for a prompt; the inbox is one. A run without a terminal has its prompt.

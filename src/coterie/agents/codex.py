@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 
-from coterie.agents.kind import AgentKind, first_line
-from coterie.ids import framed_ids_in
+from coterie.agents.kind import AgentKind
 from coterie.limits import HOOK_CHARS_MAX
 
 TYPE_CHECKING = False
@@ -37,8 +36,6 @@ WITH_CONTEXT = frozenset({"SessionStart", "UserPromptSubmit", "PostToolUse"})
 """Events whose hook may add context. A Stop that keeps the turn going speaks in the user's role (``<hook_prompt>``), so
 it brings a nudge, and the text comes with the tool call that fetches it. PreModelRequest can add nothing.
 """
-MENTIONED_MAX = 500
-"""Messages in one prompt, as elsewhere."""
 PATCH = "*** Begin Patch"
 """A patch is given to a tool of its own or, as here document, to the shell; the hook is told its text either way."""
 PATCHED = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
@@ -79,18 +76,12 @@ class Codex(AgentKind):
         if fields.get("source") == "fork":
             del fields["source"]  # A fork has an id of its own from birth, so that its id says all there is to say.
         return {
-            "event": event,
-            "kind": self.name,
-            "session": told["session_id"],
-            "cwd": os.path.realpath(str(told.get("cwd") or "/")),
+            **self.session_event(event, told, told["session_id"]),
             "room": HOOK_CHARS_MAX[self.name] if name in WITH_CONTEXT else 0,
             # Its limit of 2,500 tokens is one of bytes: four to a token, whatever they are.
             "in_bytes": True,
             # A Stop that was kept going once is not kept going again: two agents could hold each other for ever.
             "nudge": name == "Stop" and not told.get("stop_hook_active"),
-            # Of the prompt only its first line and the ids of the messages in it leave this process.
-            "prompt_line": first_line(told.get("prompt")),
-            "mentioned": framed_ids_in(str(told.get("prompt") or ""))[:MENTIONED_MAX],
             "files": _files(told),
             **fields,
         }

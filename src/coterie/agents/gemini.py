@@ -19,10 +19,8 @@ AfterTool of the one tool that runs sub-agents.
 
 from __future__ import annotations
 
-import os
-
 from coterie.agents.command_line import arguments, on_terminal, parent_past_shells
-from coterie.agents.kind import AgentKind, first_line
+from coterie.agents.kind import AgentKind
 from coterie.limits import HOOK_CHARS_MAX
 
 TYPE_CHECKING = False
@@ -78,19 +76,18 @@ class Gemini(AgentKind):
         # An AfterAgent that was kept going once is not kept going again: two agents could hold each other for ever.
         nudge = name == "AfterAgent" and not told.get("stop_hook_active")
         return {
-            "event": event,
-            "kind": self.name,
-            "session": told["session_id"],
-            "cwd": os.path.realpath(str(told.get("cwd") or "/")),
+            **self.session_event(event, told, told["session_id"]),
             "agent_pid": parent_past_shells(),
             "room": HOOK_CHARS_MAX[self.name] if name in WITH_CONTEXT and not _failed(told) else 0,
             "nudge": nudge,
             "brings": True,
-            # Of the prompt only its first line leaves this process.
-            "prompt_line": first_line(told.get("prompt")) if event == "prompt" else "",
             "files": _files(told),
             "delegates": told.get("tool_name") == DELEGATING,
-            **({"source": told["source"], "one_shot": self.one_shot(environ)} if event == "start" else {}),
+            **(
+                {"source": told.get("source", "startup"), "one_shot": self.one_shot(environ)}
+                if event == "start"
+                else {}
+            ),
         }
 
     def hook_answer(self, told: Mapping[str, Any], context: str) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from coterie.ids import NUDGE, framed_ids_in
+from coterie.limits import MENTIONED_MAX, PROMPT_SENT_CHARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,16 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-PROMPT_LINE_CHARS = 200
-"""Of a prompt, what leaves the hook: its first line, and no more of a long one than anybody is shown."""
-
-
 def first_line(prompt: object) -> str:
     """The first line of what the user asked; empty for text that we brought, and for commands of the client."""
     if not isinstance(prompt, str) or framed_ids_in(prompt) or NUDGE in prompt:
         return ""
     line = prompt.strip().partition("\n")[0].strip()
-    return "" if line.startswith("/") else line[:PROMPT_LINE_CHARS]
+    return "" if line.startswith("/") else line[:PROMPT_SENT_CHARS]
 
 
 def process_id(said: str) -> int:
@@ -79,6 +78,20 @@ class AgentKind:
         nothing to us.
         """
         return None
+
+    def session_event(self, event: str, told: Mapping[str, Any], session: str) -> dict[str, Any]:
+        """What every event of a session holds (``session.event``), from what a hook was told. Of a prompt only its
+        first line and the ids of the messages in it leave the process.
+        """
+        prompt = told.get("prompt") if event == "prompt" else None  # Gemini repeats it at the end of its turn.
+        return {
+            "event": event,
+            "kind": self.name,
+            "session": session,
+            "cwd": os.path.realpath(str(told.get("cwd") or "/")),
+            "prompt_line": first_line(prompt),
+            "mentioned": framed_ids_in(prompt)[:MENTIONED_MAX] if isinstance(prompt, str) else [],
+        }
 
     def hook_answer(self, told: Mapping[str, Any], context: str) -> dict[str, Any]:
         """What the hook prints to bring `context` before the model."""

@@ -14,10 +14,8 @@ server is there only if it was started with a port, and the plugin can prompt a 
 
 from __future__ import annotations
 
-import os
-
 from coterie.agents.command_line import arguments
-from coterie.agents.kind import AgentKind, first_line, process_id
+from coterie.agents.kind import AgentKind, process_id
 from coterie.limits import HOOK_CHARS_MAX
 
 TYPE_CHECKING = False
@@ -61,14 +59,9 @@ class OpenCode(AgentKind):
         pid, files = told.get("pid"), told.get("files")
         adds = event in WITH_CONTEXT and not told.get("agent_id") and not told.get("closed")
         return {
-            "event": event,
-            "kind": self.name,
-            "session": told["session"],
-            "cwd": os.path.realpath(str(told.get("cwd") or "/")),
+            **self.session_event(event, told, told["session"]),
             "agent_pid": pid if isinstance(pid, int) else 0,
             "room": HOOK_CHARS_MAX[self.name] if adds else 0,
-            # Of the prompt only its first line leaves this process.
-            "prompt_line": first_line(told.get("prompt")),
             "files": [path for path in files if isinstance(path, str)] if isinstance(files, list) else [],
             **{key: told[key] for key in PASSED_ON if told.get(key)},
         }

@@ -85,7 +85,7 @@ def _queued(copy: dict[str, Any], name: str, life: str) -> str:
     if copy["carrier"] == "inbox":
         return "queued: it is about to go through its inbox"
     if "nudge" in copy:
-        return f"queued: {_NUDGED[copy['nudge']]}, and {name} fetches it; it waits {life}"
+        return f"queued: {_NUDGED[copy['nudge']]}, not known to be read yet; it waits {life}"
     if "nudge_failure" in copy:
         return f"queued: {copy['nudge_failure']}; it waits {life}"
     if copy["to_state"] == "away":

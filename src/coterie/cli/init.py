@@ -21,14 +21,13 @@ from coterie.agents.installs.turn import turn
 from coterie.agents.installs.writing import Changed, Writer
 from coterie.cli import say
 from coterie.cli.changes import shown
-from coterie.cli.options import examples, json_option, short_path
+from coterie.cli.options import examples, human_option, json_option, short_path
 from coterie.cli.table import wrapped
 from coterie.client import connect
 from coterie.errors import CoterieError, HumanOnly, Refused, Sandboxed, StoreFailed, Unavailable, UnknownMethod, Unsafe
 from coterie.files import home
 
 NAMES = tuple(kind.name for kind in agents.KINDS)
-
 
 Doing = Callable[[Install], list[Edit]]
 """What is to be done for an agent, as its files are now."""
@@ -62,7 +61,7 @@ class Plan(NamedTuple):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--allow", is_flag=True, help="Claude Code, Gemini: allow the core tools without asking.")
 @click.option("--force", is_flag=True, help="Replace another server named coterie; take any folder.")
-@click.option("--i-am-human", is_flag=True, help="For a person without a terminal; it is logged.")
+@human_option
 @json_option
 def init(agent: str | None, **options: Any) -> int:
     """Set up the agents on this machine, or take it back.

@@ -16,7 +16,7 @@ from coterie.limits import CALL_S, KILL_S
 
 SCOPES = ("nobody", "repo", "machine")
 HOW = {
-    "ended": "has ended; it can be resumed, and its mail waits",
+    "ended": "has ended; its mail waits until it is resumed",
     "still-runs": f"was asked to end and still runs after {KILL_S:g} s; with --force it is not asked",
     "interrupted": "was interrupted; its window is still there, as its process serves others too",
     "no-turn": "has no turn under way; its window is still there, as its process serves others too",

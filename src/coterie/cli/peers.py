@@ -36,8 +36,8 @@ NONE = "-"
 def peers(scope: str, everybody: bool, as_json: bool) -> None:
     """Who is here, beginning with you.
 
-    REACH is how a message gets to a peer now: inbox (it is pushed), nudge (its client is told and it fetches it), hooks
-    (at its next step), tools (when it calls a coterie tool), terminal (a person's), none (it waits).
+    REACH is how a message gets to a peer now: inbox (it is pushed), nudge (its client is told that there is mail),
+    hooks (at its next step), tools (when it calls a coterie tool), terminal (a person's), none (it waits).
     """
     cwd = "/" if scope == SCOPES[0] else current_folder()  # The machine is the same wherever one stands.
     params = {"scope": scope, "cwd": cwd, "everybody": everybody}

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coterie.activity import summary
 from coterie.frames import one_line
-from coterie.peers import LISTED, Peer, in_scope
+from coterie.peers import LISTED, PERSON, Peer, in_scope, summary_of
 
 if TYPE_CHECKING:
     from coterie.daemon.main import Daemon
@@ -39,13 +38,12 @@ def briefing(daemon: Daemon, peer: Peer) -> str:
 
 def _others(daemon: Daemon, peer: Peer) -> list[Peer]:
     """Who is here, those in the same repository first."""
-    here = [p for p in daemon.presence.roster if p is not peer and p.state in LISTED and p.kind != "person"]
+    here = [p for p in daemon.presence.roster if p is not peer and p.state in LISTED and p.kind != PERSON]
     near = in_scope(here, "repo", peer.cwd, peer.repo)
     return [*near, *(other for other in here if other not in near)]
 
 
 def _line(daemon: Daemon, other: Peer) -> str:
-    told = summary(other.summary, other.summary_at, other.activity, other.heard, daemon.clock())
-    text = one_line(told.text, SUMMARY_CHARS).replace('"', "'")
+    text = one_line(summary_of(other, daemon.clock()).text, SUMMARY_CHARS).replace('"', "'")
     says = f': "{text}"' if text else ""
     return f"- {other.name} ({other.kind}){says}"

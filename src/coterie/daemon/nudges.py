@@ -1,8 +1,8 @@
 """Nudges: telling a session's client that there is mail, where the client takes a word and the mail itself must not
 come in the user's role.
 
-A nudge is no offer. The mail stays queued until a hook or a tool call of the woken session fetches it. A session is
-told once; it is told again when it gave a sign in between, or after a while when more has come.
+A nudge is no offer. The mail stays queued until a hook or a tool call of the woken session fetches it. Of a message a
+session is told once. When more comes it is told of that: at once if it gave a sign in between, else after a while.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ class Nudges:
         if not can_be_told(peer) or asleep(peer, self._clock()):
             return
         told = self._told.setdefault(peer.id, _Told())
-        waiting = self._waiting(peer.id)
-        told.named.intersection_update(waiting)
-        if told.task or told.named.issuperset(waiting):
+        if told.task or not self._news(peer.id, told):
             return
         if told.timer:
             if told.failures:
@@ -124,24 +122,33 @@ class Nudges:
     def at_stop(self, peer: Peer, *, hooked: bool) -> str:
         """The words for a hook that may keep the session going, if it was not told of all that waits; else nothing."""
         told = self._told.setdefault(peer.id, _Told())
-        messages = self._waiting(peer.id)
-        told.named.intersection_update(messages)
-        if told.named.issuperset(messages):
+        messages = self._news(peer.id, told)
+        if not messages:
             return ""
         told.named.update(messages)
         return words(self._letters(messages[:NUDGE_NAMES_MAX]), len(messages), hooked=hooked)
 
     def forget(self, peer: str) -> None:
-        """The session is over, or its client is not to be had for a while: what it was told of is not told again."""
+        """The session is over, or its client is not to be had for a while: what it was told of is not told again, and
+        what it may have been told of neither.
+        """
         told = self._told.get(peer)
         if told is None:
             return
+        if told.task:
+            told.named.update(self._waiting(peer))
         for waiting in (told.timer, told.task):
             if waiting:
                 waiting.cancel()
         told.timer = told.task = None
         if not told.named:
             del self._told[peer]
+
+    def anew(self, peer: str) -> None:
+        """Another session of the peer begins, whose model knows nothing of what the last one was told."""
+        told = self._told.get(peer)
+        if told:
+            told.named.clear()
 
     async def settled(self, peer: str, wait_s: float) -> None:
         """Return when the nudge under way has an outcome, or after `wait_s` seconds."""
@@ -160,6 +167,12 @@ class Nudges:
 
     # --- how ------------------------------------------------------------------------------------------
 
+    def _news(self, peer_id: str, told: _Told) -> list[str]:
+        """All that waits for a session, if there is something in it that it was not told of; else nothing."""
+        waiting = self._waiting(peer_id)
+        told.named.intersection_update(waiting)
+        return [] if told.named.issuperset(waiting) else waiting
+
     def _due(self, peer_id: str) -> None:
         told, peer = self._told.get(peer_id), self._peer_of(peer_id)
         if told is None or peer is None:
@@ -169,9 +182,8 @@ class Nudges:
             self._begin(peer, told)
 
     def _begin(self, peer: Peer, told: _Told) -> None:
-        messages = self._waiting(peer.id)
-        told.named.intersection_update(messages)
-        if not told.named.issuperset(messages):
+        messages = self._news(peer.id, told)
+        if messages:
             told.task = asyncio.ensure_future(self._tell(peer, told, messages))
 
     async def _tell(self, peer: Peer, told: _Told, messages: list[str]) -> None:
@@ -191,7 +203,8 @@ class Nudges:
             log.exception("a nudge to %s", peer.id)
             self._failed(peer, told, Unavailable("its client answered something unexpected"))
         finally:
-            told.task = None
+            if told.task is asyncio.current_task():  # One that was given up must not hide the next.
+                told.task = None
         if told.outcome.nudge:
             self.wanted(peer)  # More may have come meanwhile.
 

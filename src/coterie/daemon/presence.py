@@ -14,6 +14,7 @@ from coterie.daemon.local import Connection
 from coterie.errors import BadInput, CoterieError, Refused
 from coterie.limits import ENDED_KEPT_S
 from coterie.peers import (
+    PERSON,
     Claim,
     Event,
     Peer,
@@ -31,8 +32,6 @@ from coterie.store import peers as stored
 from coterie.store.db import Store
 
 log = logging.getLogger(__name__)
-
-PERSON = "person"
 
 
 class Presence:

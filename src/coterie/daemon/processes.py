@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from coterie.agents import command_line
 from coterie.peers import Process
 
 ANCESTORS_MAX = 64
@@ -127,15 +128,13 @@ def lineage(pid: int) -> list[int]:
 
 def environment(pid: int) -> dict[str, str]:
     """The environment that a process was started with; empty if we may not read it."""
+    if not _LINUX:
+        return dict(_ask_psutil(pid, "environ") or {})
     try:
-        if not _LINUX:
-            import psutil
-
-            return dict(psutil.Process(pid).environ())
         with open(f"/proc/{pid}/environ", "rb") as file:
             pairs = (entry.partition(b"=") for entry in file.read().split(b"\0"))
             return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs if name}
-    except Exception:  # noqa: BLE001 (psutil's and the kernel's refusals have many names; all mean "not readable")
+    except OSError:
         return {}
 
 
@@ -143,11 +142,7 @@ def arguments(pid: int) -> list[str]:
     """The command line of a process; empty if we may not read it."""
     if not _LINUX:
         return list(_ask_psutil(pid, "cmdline") or [])
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return [os.fsdecode(argument) for argument in file.read().split(b"\0")[:-1]]
-    except OSError:
-        return []
+    return command_line.arguments(pid)
 
 
 def program(pid: int) -> str:

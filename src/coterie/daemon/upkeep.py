@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable
 
 from coterie.daemon.post import Post
-from coterie.daemon.presence import PERSON, Presence
+from coterie.daemon.presence import Presence
 from coterie.limits import ACKNOWLEDGED_KEPT_S, AWAY_KEPT_S, ENDED_KEPT_S, HISTORY_BYTES_MAX, UPKEEP_S
 from coterie.messages import State as MessageState
-from coterie.peers import Event, State, after
+from coterie.peers import PERSON, Event, State, after
 from coterie.store import messages as stored
 from coterie.store import peers
 from coterie.store.db import Store

@@ -135,7 +135,7 @@ def _how(line: dict[str, Any]) -> str:
     if carrier == "wait":
         return "stored, about to be given to its waiting send"
     if "nudge" in line:
-        return f"stored; {_NUDGED[line['nudge']]}, and fetches it"
+        return f"stored; {_NUDGED[line['nudge']]}, not yet known to be read"
     if "nudge_failure" in line:
         return f"stored, and waits: {line['nudge_failure']}"
     if line["to_state"] in ("away", "ended"):

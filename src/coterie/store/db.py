@@ -16,6 +16,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from coterie.errors import CoterieError, Defect, DiskFull, StoreFailed, Unavailable
@@ -75,6 +76,16 @@ def translate(error: sqlite3.Error) -> StoreFailed:
     return StoreFailed(f"the database refused ({name}): nothing was stored", "coterie status says where it lies")
 
 
+def tell(future: asyncio.Future[Result], result: Result, error: Exception | None) -> None:
+    """Bring an outcome to a future; whoever waited for it may have given it up."""
+    if future.done():
+        return
+    if error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
 def _unusable(error: sqlite3.DatabaseError, place: Home) -> StoreFailed:
     failed = translate(error)
     if isinstance(failed, DiskFull):
@@ -123,16 +134,7 @@ class Store:
         `StoreFailed` if nothing of it was stored.
         """
         future: asyncio.Future[Result] = self._loop.create_future()
-
-        def told(result: Result, error: CoterieError | None) -> None:
-            if future.done():
-                return
-            if error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self.write_then(job, told)
+        self.write_then(job, partial(tell, future))
         return future
 
     def write_then(self, job: Job[Any], told: Told) -> None:

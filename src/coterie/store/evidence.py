@@ -11,8 +11,7 @@ JOIN offers ON offers.message = messages.id AND offers.outcome = 'shown'
 WHERE messages.recipient = ? ORDER BY messages.seq DESC LIMIT 1
 """
 _WAITING = """
-SELECT count(*) AS count, min(accepted_at) AS since FROM messages
-WHERE recipient = ? AND state IN ('queued', 'offered')
+SELECT min(accepted_at) FROM messages WHERE recipient = ? AND state IN ('queued', 'offered')
 """
 
 
@@ -22,7 +21,7 @@ def last_shown(connection: sqlite3.Connection, peer: str) -> sqlite3.Row | None:
     return row
 
 
-def waiting(connection: sqlite3.Connection, peer: str) -> tuple[int, float | None]:
-    """How many messages wait unread for a peer, and since when the oldest does."""
-    row = connection.execute(_WAITING, (peer,)).fetchone()
-    return int(row["count"]), row["since"]
+def waiting_since(connection: sqlite3.Connection, peer: str) -> float | None:
+    """Since when the oldest unread message of a peer waits; None if there is none."""
+    since: float | None = connection.execute(_WAITING, (peer,)).fetchone()[0]
+    return since

@@ -35,6 +35,8 @@ Noted = Callable[[str, Json], None]
 
 OPEN = 1
 """The state of an open connection: ``websockets.State.OPEN``, without loading it at the daemon's start."""
+DOCTOR = "codex doctor"
+"""What to do about an app-server: Codex has a command that looks at its own."""
 CLIENT = {"name": "coterie", "title": "Coterie", "version": "1"}
 NOT_WANTED = [
     *("item/started", "item/completed", "item/agentMessage/delta", "item/plan/delta", "item/mcpToolCall/progress"),
@@ -84,7 +86,7 @@ class AppServer:
                 user_agent_header=None,
             )
         except (OSError, TimeoutError, WebSocketException) as error:
-            raise Unavailable(f"the app-server of codex does not answer: {error}", "codex doctor") from None
+            raise Unavailable(f"the app-server of codex does not answer: {error}", DOCTOR) from None
         server = cls(connection, noted, ended)
         try:
             await server._greet(real)
@@ -118,14 +120,14 @@ class AppServer:
             await self._send({"id": number, "method": method, "params": params})
             message = await asyncio.wait_for(answer, APP_SERVER_S)
         except TimeoutError:
-            raise _unanswered(f"the app-server of codex did not answer {method}") from None
+            raise Unavailable(f"the app-server of codex did not answer {method}", DOCTOR, unanswered=True) from None
         except Unavailable as error:
             error.unanswered = leaves
             raise
         finally:
             self._asked.pop(number, None)
         if message is None:
-            raise _unanswered("the app-server of codex has ended")
+            raise Unavailable("the app-server of codex has ended", DOCTOR, unanswered=True)
         return message
 
     def close(self) -> None:
@@ -140,7 +142,7 @@ class AppServer:
         try:
             await asyncio.wait_for(self._connection.send(json.dumps(message)), APP_SERVER_S)
         except (OSError, TimeoutError, WebSocketException) as error:
-            raise Unavailable(f"the app-server of codex is gone: {error}", "codex doctor") from None
+            raise Unavailable(f"the app-server of codex is gone: {error}", DOCTOR) from None
 
     async def _read(self) -> None:
         from websockets.exceptions import WebSocketException
@@ -174,12 +176,6 @@ class AppServer:
         answer = self._asked.get(number) if isinstance(number, int) else None
         if answer and not answer.done():
             answer.set_result(message)
-
-
-def _unanswered(message: str) -> Unavailable:
-    error = Unavailable(message, "codex doctor")
-    error.unanswered = True
-    return error
 
 
 def _checked(path: str) -> str:

@@ -16,7 +16,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from functools import partial
 
-from coterie.agents.carriers.appserver import AppServer, Json
+from coterie.agents.carriers.appserver import DOCTOR, AppServer, Json
 from coterie.agents.carriers.carrier import Carrier, Nudge
 from coterie.agents.carriers.codex_host import home_of, is_socket
 from coterie.errors import CoterieError, Refused, Unavailable
@@ -24,6 +24,8 @@ from coterie.limits import APP_SERVER_S, CODEX_QUEUE_S, NUDGE_S
 
 PLACES = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin"
 """Where the command is looked for when no process of Codex showed where it is."""
+OURS = "coterie doctor codex"
+"""What to do about the command that is run."""
 SPARE_S = 0.5
 """So much before NUDGE_S is over the carrier itself gives up: only it knows whether the nudge had gone out."""
 LOOK_S = NUDGE_S - APP_SERVER_S - SPARE_S - 1.0
@@ -94,13 +96,13 @@ class CodexCarrier(Carrier):
         return Nudge.STEERED if status == "active" else Nudge.STARTED
 
     async def _look(self, endpoint: str, session: str) -> tuple[AppServer, str]:
-        """The app-server and the status of its thread. Whatever fails here, the thread was told nothing."""
+        """The app-server and the status of its thread. Raises `Unavailable`, and the thread was told nothing."""
         try:
             async with asyncio.timeout(LOOK_S):
                 server = await self.server(endpoint)
                 return server, await self._status(server, session)
         except TimeoutError:
-            raise Unavailable("the app-server of codex did not answer in time", "codex doctor") from None
+            raise Unavailable("the app-server of codex did not answer in time", DOCTOR) from None
         except CoterieError as error:
             raise Unavailable(error.message, error.hint) from None
 
@@ -108,10 +110,10 @@ class CodexCarrier(Carrier):
         """End the turn under way. False if there was none."""
         if not is_socket(endpoint):
             raise Unavailable("its codex has no app-server, which alone could be asked", "press Esc in its window")
-        server = await self._reach(endpoint)
+        server, status = await self._look(endpoint, session)
+        if status != "active":
+            return False
         try:
-            if await self._status(server, session) != "active":
-                return False
             listed = await server.call("thread/turns/list", {"threadId": session, "limit": 1})
             await server.call("turn/interrupt", {"threadId": session, "turnId": listed["data"][0]["id"]})
         except Refused as error:
@@ -128,14 +130,6 @@ class CodexCarrier(Carrier):
             if connecting.done() and not connecting.cancelled() and not connecting.exception():
                 connecting.result().close()
 
-    async def _reach(self, endpoint: str) -> AppServer:
-        try:
-            return await self.server(endpoint)
-        except Unavailable:
-            raise
-        except CoterieError as error:
-            raise Unavailable(error.message, error.hint) from None
-
     async def _status(self, server: AppServer, session: str) -> str:
         """``idle``, ``active``, ``notLoaded`` or ``systemError``."""
         try:
@@ -150,7 +144,7 @@ class CodexCarrier(Carrier):
     async def _queue(self, home: str, session: str, text: str, until: float) -> Nudge:
         program = self._program(home)
         if program is None or not _THREAD.fullmatch(session):
-            raise Unavailable("the codex command was not found, so nothing can be queued", "coterie doctor codex")
+            raise Unavailable("the codex command was not found, so nothing can be queued", OURS)
         command = [program, "queue", f"--thread={session}", f"--message={text}"]
         environ = {"HOME": os.path.expanduser("~"), "CODEX_HOME": home, "PATH": PLACES, "LANG": "C.UTF-8"}
         try:
@@ -158,22 +152,22 @@ class CodexCarrier(Carrier):
                 *command, env=environ, cwd="/", stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, start_new_session=True
             )
         except OSError as error:
-            raise Unavailable(f"{program} cannot be run: {error.strerror}", "coterie doctor codex") from None
+            raise Unavailable(f"{program} cannot be run: {error.strerror}", OURS) from None
         try:
             patience = min(CODEX_QUEUE_S, until - asyncio.get_running_loop().time())
             _, said = await asyncio.wait_for(running.communicate(), patience)
         except TimeoutError:
             running.kill()
             await running.wait()
-            raise _unanswered("codex queue did not end in time") from None
+            raise Unavailable("codex queue did not end in time", OURS, unanswered=True) from None
         except asyncio.CancelledError:
             running.kill()
             raise
         if running.returncode and running.returncode < 0:
-            raise _unanswered("codex queue was ended by a signal")
+            raise Unavailable("codex queue was ended by a signal", OURS, unanswered=True)
         if running.returncode:
             last = said.decode(errors="replace").strip().rpartition("\n")[2]
-            raise Unavailable(f"codex queue failed: {last[:200]}", "coterie doctor codex")
+            raise Unavailable(f"codex queue failed: {last[:200]}", OURS)
         return Nudge.QUEUED
 
     def _program(self, home: str) -> str | None:
@@ -181,13 +175,6 @@ class CodexCarrier(Carrier):
         if program and os.access(program, os.X_OK):
             return program
         return shutil.which("codex", path=f"{os.path.expanduser('~/.local/bin')}:{PLACES}")
-
-
-def _unanswered(message: str) -> Unavailable:
-    """It may have been queued, or not."""
-    error = Unavailable(message, "coterie doctor codex")
-    error.unanswered = True
-    return error
 
 
 def carrier() -> CodexCarrier:

@@ -39,11 +39,11 @@ class OpenCodeCarrier(Carrier):
                 left = True
                 answer = decode(await _ask(reader, writer, line), mend=True)
         except (OSError, BadLine, ValueError) as error:
-            raise _failed(_reason(error), unanswered=left) from None
+            raise Unavailable(_reason(error), AGAIN, unanswered=left) from None
         if isinstance(answer, dict) and answer.get("nudge") in set(Nudge):
             return Nudge(answer["nudge"])
         said = answer.get("error") if isinstance(answer, dict) else None
-        raise _failed(f"its client did not take it: {str(said)[:200]}", unanswered=said is None)
+        raise Unavailable(f"its client did not take it: {str(said)[:200]}", AGAIN, unanswered=said is None)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -64,12 +64,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"its client cannot be reached: {error.strerror or error}"
     return f"its client answered something unexpected: {error}"
-
-
-def _failed(message: str, *, unanswered: bool) -> Unavailable:
-    error = Unavailable(message, AGAIN)
-    error.unanswered = unanswered
-    return error
 
 
 def carrier() -> Carrier:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from coterie.agents.installs.entries import ADAPTER, HOOK
 from coterie.errors import Refused
 
-_VERSION = re.compile(r"\d+\.\d+\.\d+[\w.+-]*")
+VERSION = re.compile(r"\d+\.\d+\.\d+[\w.+-]*")
 _USUAL = (".local/bin", ".npm-global/bin", ".bun/bin", ".claude/local", ".opencode/bin")
 """Folders in HOME where installers of the agents put them, and which a shell without its profile does not search."""
 
@@ -88,7 +88,7 @@ def version(program: str) -> str | None:
     """The version of an agent, as far as its files tell: to ask the program takes up to seconds."""
     path = os.path.realpath(program)
     while (folder := os.path.dirname(path)) != path:
-        if found := _VERSION.fullmatch(os.path.basename(path)):
+        if found := VERSION.fullmatch(os.path.basename(path)):
             return found[0]
         told = _package_version(os.path.join(folder, "package.json"))
         if told:

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from coterie import __version__
 from coterie.agents.installs.checks.finding import Finding, note, ok, trouble
+from coterie.agents.installs.checks.look import ancestors, home_of
 from coterie.agents.installs.programs import ours
 from coterie.cli.options import short_path
 from coterie.cli.times import span
 from coterie.client import Client, connect
 from coterie.errors import CoterieError, Refused, Sandboxed, Silent, SwitchedOff, Unavailable, UnknownMethod, Unsafe
-from coterie.files import Home, check_file, check_folder, check_socket, home
+from coterie.files import Home, check_file, check_folder, check_socket
 from coterie.limits import DATABASE_CHECK_S, DISK_FREE_MIN, DOCTOR_CALL_S, KIB, MIB
 
 WAL_MENDED = (3, 51, 3)
@@ -80,19 +81,13 @@ def _unsafe(check: Callable[[], object]) -> Unsafe | None:
 
 def room(place: Home) -> Iterator[Finding]:
     """Whether the disk has room."""
-    where = next(path for path in (place.folder, *_above(place.folder)) if os.path.isdir(path))
+    where = next(path for path in ancestors(place.folder) if os.path.isdir(path))
     found = os.statvfs(where)
     free = found.f_bavail * found.f_frsize
     if free < DISK_FREE_MIN:
         yield trouble("disk", f"{_size(free)} free where {short_path(place.folder)} lies", "make room")
     else:
         yield ok("disk", f"{_size(free)} are free on the disk", detail=True)
-
-
-def _above(path: str) -> Iterator[str]:
-    while path != "/":
-        path = os.path.dirname(path)
-        yield path
 
 
 def _size(number: float) -> str:
@@ -217,7 +212,7 @@ def _running(pid: int) -> Running | None:
             return None
         pairs = (os.fsdecode(entry).partition("=") for entry in _file(pid, "environ").split(b"\0"))
         environ = {name: value for name, _, value in pairs}
-        folder = _home_of(environ)
+        folder = home_of(environ)
         return Running(pid, is_daemon, folder, is_daemon and _has_open(pid, Home(folder).lock))
     except OSError:  # It has ended meanwhile.
         return None
@@ -247,11 +242,6 @@ def _stat(path: str) -> os.stat_result | None:
 def _file(pid: int, name: str) -> bytes:
     with open(f"/proc/{pid}/{name}", "rb") as file:
         return file.read()
-
-
-def _home_of(environ: Mapping[str, str]) -> str:
-    named = environ.get("COTERIE_HOME")
-    return home({"COTERIE_HOME": named} if named else {}).folder
 
 
 # --- the database -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from coterie.limits import MAIL_OLD_S, NEW_SESSION_S
 
 CONNECT_S = 1.0
 """How long a socket on this machine may take to accept."""
-_URL = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\]):(\d{1,5})(?:/|$)")
 CARRIERS = {"wait": "an answer that it waited for", "tool": "a tool's result", "hook": "a hook", "inbox": "its inbox"}
 
 
@@ -90,14 +88,10 @@ def mail(told: dict[str, Any]) -> Iterator[Finding]:
 
 
 def unreachable(place: str) -> str | None:
-    """Why nobody takes anything at a place (a socket, a folder with a queue, an address of this machine); None if
-    somebody does. It is only connected to.
+    """Why nobody takes anything at a place (a socket, or a folder with a queue); None if somebody does. It is only
+    connected to.
     """
-    url = _URL.match(place)
     try:
-        if url:
-            socket.create_connection((url[1].strip("[]"), int(url[2])), CONNECT_S).close()
-            return None
         found = os.stat(place)
         if found.st_uid != os.getuid():
             return "belongs to another user"

@@ -9,15 +9,13 @@ from coterie.agents.kind import AgentKind
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params
 from coterie.daemon.handlers.peers import card
-from coterie.peers import LISTED, Peer
+from coterie.peers import LISTED, PERSON, Peer
 from coterie.store import evidence
 from coterie.store import peers as stored
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Connection
     from coterie.daemon.main import Daemon
-
-PERSON = "person"
 
 
 def sessions(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
@@ -31,7 +29,7 @@ def sessions(daemon: Daemon, connection: Connection, params: Params) -> dict[str
 def _evidence(daemon: Daemon, peer: Peer) -> dict[str, Any]:
     now = daemon.clock()
     shown = evidence.last_shown(daemon.store.reader, peer.id)
-    _, since = evidence.waiting(daemon.store.reader, peer.id)
+    since = evidence.waiting_since(daemon.store.reader, peer.id)
     adapter = daemon.presence.adapters.get(peer.id)
     return {
         "adapter_pid": adapter.pid if adapter else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie.addresses import resolve
+from coterie.addresses import resolve_one
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text
-from coterie.errors import Ambiguous, BadInput, NoMatch
+from coterie.errors import Ambiguous, NoMatch
 from coterie.frames import frame, heading
 from coterie.limits import LOG_ANSWER_BYTES_MAX, LOG_ROWS_MAX
 from coterie.peers import Peer
@@ -49,7 +49,7 @@ def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any
     me = daemon.presence.self_of(connection)
     mine = None if caller.human else me.id
     named = maybe_text(params, "peer")
-    other = _one_peer(daemon, named, me) if named else None
+    other = resolve_one(named, daemon.presence.roster, me).id if named else None
     thread = maybe_text(params, "thread")
     if thread:
         thread = find_message(daemon, None if caller.human else me, thread)["thread"]
@@ -80,13 +80,6 @@ def _within_answer(rows: list[Row]) -> list[Row]:
         if room < 0:
             return rows[: max(count, 1)]
     return rows
-
-
-def _one_peer(daemon: Daemon, address: str, me: Peer) -> str:
-    found = resolve(address, daemon.presence.roster, me)
-    if found.group:
-        raise BadInput(f"{address[:40]!r} may mean several peers", "name one")
-    return found.peers[0].id
 
 
 def is_main(daemon: Daemon, connection: Connection, peer: Peer, params: Params) -> bool:

@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from coterie.addresses import describe, resolve
+from coterie.addresses import describe, resolve_one
 from coterie.daemon import processes
 from coterie.daemon.handlers.daemon import check_person
 from coterie.daemon.handlers.params import Params, flag, text
@@ -16,7 +16,7 @@ from coterie.daemon.nudges import can_be_told
 from coterie.errors import BadInput, Refused
 from coterie.files import check_file, open_private
 from coterie.limits import KILL_LOOK_S, KILL_S
-from coterie.peers import LISTED, RESUMABLE_KINDS, SHARED_PROCESS_KINDS, Peer, Process
+from coterie.peers import LISTED, RESUMABLE_KINDS, SHARED_PROCESS_KINDS, Peer, Process, in_scope
 from coterie.policy import KillScope, check_kill
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORD_BYTES_MAX = 16
+"""Of the file that holds the scope, which is one of three words."""
 
 
 def shows(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
@@ -63,10 +64,11 @@ def _named(peer: Peer) -> dict[str, Any]:
 
 def _allowed(daemon: Daemon, caller: Caller, params: Params) -> Peer:
     """The peer that the call names. Raises `Refused` unless the caller may end it, and it can be ended."""
-    peer = _one(daemon, text(params, "peer"), caller.peer)
-    same_repo = caller.peer is not None and _same_place(caller.peer, peer)
+    me = caller.peer
+    peer = resolve_one(text(params, "peer"), daemon.presence.roster, me)
+    same_repo = me is not None and bool(in_scope([peer], "repo", me.cwd, me.repo))
     check_kill(_scope(daemon), is_human=caller.human, same_repo=same_repo)
-    _check_can_end(peer, caller.peer)
+    _check_can_end(peer, me)
     return peer
 
 
@@ -84,17 +86,6 @@ def _shared(peer: Peer, others: list[Peer], *, is_human: bool) -> Refused:
         f"the process of {describe(peer)} serves {'; '.join(map(describe, others))} too, which would end with it",
         f"to end them all: {line} --yes" if is_human else f"ask the person to type: {line}",
     )
-
-
-def _one(daemon: Daemon, address: str, me: Peer | None) -> Peer:
-    found = resolve(address, daemon.presence.roster, me)
-    if found.group:
-        raise BadInput(f"{address[:40]!r} may mean several peers", "name one")
-    return found.peers[0]
-
-
-def _same_place(me: Peer, peer: Peer) -> bool:
-    return me.repo == peer.repo if me.repo or peer.repo else me.cwd == peer.cwd
 
 
 def _check_can_end(peer: Peer, me: Peer | None) -> None:

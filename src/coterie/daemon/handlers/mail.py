@@ -9,6 +9,7 @@ from coterie.daemon.handlers.params import Params, flag, text, texts
 from coterie.daemon.letterbox import bundle
 from coterie.errors import CoterieError
 from coterie.messages import Carrier, State
+from coterie.peers import PERSON
 from coterie.store import messages as stored
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ async def take(daemon: Daemon, connection: Connection, params: Params) -> dict[s
     """
     peer = daemon.presence.self_of(connection)
     call, check = text(params, "call"), flag(params, "check")
-    carrier = Carrier.TERMINAL if flag(params, "terminal") and peer.kind == "person" else Carrier.TOOL
+    carrier = Carrier.TERMINAL if flag(params, "terminal") and peer.kind == PERSON else Carrier.TOOL
     box = daemon.post.box(peer.id)
     # A window that was displaced is told what there is; the texts are for the window that has the session now.
     main = is_main(daemon, connection, peer, params) and not connection.displaced

@@ -14,7 +14,6 @@ from coterie.daemon.handlers.params import Params, flag, maybe_text, number, tex
 from coterie.daemon.handlers.peers import reach
 from coterie.daemon.nudges import Outcome
 from coterie.daemon.pending import Pending
-from coterie.daemon.presence import PERSON
 from coterie.daemon.waits import Wait, call_of
 from coterie.errors import BadInput, CoterieError, NoMatch, Refused
 from coterie.frames import Letter, frame, heading, text_bytes
@@ -27,9 +26,9 @@ from coterie.limits import (
     SETTLE_S,
     WAIT_S_MAX,
 )
-from coterie.peers import Peer, State
+from coterie.peers import PERSON, Peer, State
 from coterie.store import messages as stored
-from coterie.store.db import Row
+from coterie.store.db import Row, tell
 from coterie.store.messages import NewMessage
 
 if TYPE_CHECKING:
@@ -102,16 +101,7 @@ def _report_when(daemon: Daemon, request: _Send, accepted: Pending) -> Pending:
 
 def _future_of(pending: Pending) -> asyncio.Future[list[Row]]:
     future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
-
-    def told(result: list[Row], error: Exception | None) -> None:
-        if future.done():
-            return
-        if error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    pending.then(told)
+    pending.then(partial(tell, future))
     return future
 
 

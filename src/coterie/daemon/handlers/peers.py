@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie.activity import summary
-from coterie.addresses import resolve
+from coterie.addresses import resolve_one
 from coterie.agents import KINDS
 from coterie.agents.kind import OTHER
 from coterie.daemon import processes
@@ -14,7 +13,7 @@ from coterie.daemon.nudges import asleep, can_be_told
 from coterie.errors import BadInput
 from coterie.frames import one_line
 from coterie.limits import PATH_CHARS_MAX, SESSION_CHARS_MAX
-from coterie.peers import LISTED, SCOPES, Claim, Peer, Process, in_scope
+from coterie.peers import LISTED, PERSON, SCOPES, Claim, Peer, Process, in_scope, summary_of
 from coterie.policy import check_human
 from coterie.store import peers as stored
 
@@ -106,7 +105,7 @@ async def list_peers(daemon: Daemon, connection: Connection, params: Params) -> 
 
 def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, Any]:
     unread = stored.unread_counts(daemon.store.reader)
-    ordered = sorted(found, key=lambda peer: (peer.state not in LISTED, peer.kind == "person", -peer.since))
+    ordered = sorted(found, key=lambda peer: (peer.state not in LISTED, peer.kind == PERSON, -peer.since))
     return {
         "me": card(daemon, me, unread) if me else None,
         "peers": [card(daemon, peer, unread) for peer in ordered],
@@ -115,7 +114,7 @@ def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, An
 
 def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
     """What others are told of a peer."""
-    told = summary(peer.summary, peer.summary_at, peer.activity, peer.heard, daemon.clock())
+    told = summary_of(peer, daemon.clock())
     return {
         "id": peer.id,
         "name": peer.name,
@@ -137,7 +136,7 @@ def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
 def reach(daemon: Daemon, peer: Peer) -> str:
     """How a message gets to a peer now, in a word."""
     adapter = daemon.presence.adapters.get(peer.id)
-    if peer.kind == "person":
+    if peer.kind == PERSON:
         return "terminal"
     if adapter and adapter.inbox:
         return "inbox"
@@ -159,8 +158,6 @@ async def rename_other(daemon: Daemon, connection: Connection, params: Params) -
     """Set the name or role of another peer; a person's verb."""
     caller = daemon.presence.caller(connection)
     check_human("peers.rename_other", caller.human)
-    found = resolve(text(params, "peer"), daemon.presence.roster, caller.peer)
-    if found.group:
-        raise BadInput("name one peer")
-    await daemon.presence.describe(found.peers[0], params)
-    return {"peer": card(daemon, found.peers[0], {})}
+    peer = resolve_one(text(params, "peer"), daemon.presence.roster, caller.peer)
+    await daemon.presence.describe(peer, params)
+    return {"peer": card(daemon, peer, {})}

@@ -101,6 +101,8 @@ async def _note(daemon: Daemon, peer: Peer, name: str, params: Params) -> None:
     peer.hooked = True
     if name != "compact":
         peer.busy = name not in ("start", "stop")
+    if name == "start":
+        daemon.nudges.anew(peer.id)
     if name in ("start", "prompt"):
         daemon.presence.look_at_branch(peer)
     new = peer.activity.asked(maybe_text(params, "prompt_line") or "") or new

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import shutil
 import signal
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from coterie.agents.installs.programs import VERSION
 from coterie.errors import BadLine
 from coterie.jsonline import LineReader, decode, encode
 
@@ -33,8 +33,6 @@ REVISION = "2025-06-18"
 CLIENT = "coterie-doctor"
 PASSED = ("HOME", "PATH", "LANG", "LC_ALL", "TERM", "USER", "LOGNAME", "TMPDIR")
 """Variables that a probed program gets of the caller's: what Codex passes on, the least that any client does."""
-
-_VERSION = re.compile(r"\d+\.\d+\.\d+[\w.+-]*")
 
 
 class Answer(NamedTuple):
@@ -74,7 +72,7 @@ def _version(program: str, environ: dict[str, str]) -> Answer:
         return Answer(failure=f"it cannot be run: {error.strerror}")
     if process.returncode:
         return Answer(failure=f"it ended with status {process.returncode}: {_last_line(complaint or said)}")
-    found = _VERSION.search(said.decode(errors="replace"))
+    found = VERSION.search(said.decode(errors="replace"))
     return Answer(found[0]) if found else Answer(failure="it says no version")
 
 
