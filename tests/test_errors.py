@@ -17,6 +17,7 @@ from coterie.errors import (
     CoterieError,
     Defect,
     DiskFull,
+    Limited,
     NoMatch,
     SwitchedOff,
     Unsafe,
@@ -39,6 +40,7 @@ TABLE = {
     "ambiguous": (-32011, 1),
     "refused": (-32001, 1),
     "human-only": (-32012, 1),
+    "limited": (-32018, 1),
     "unavailable": (-32002, 3),
     "switched-off": (-32013, 3),
     "sandboxed": (-32014, 3),
@@ -136,3 +138,12 @@ def test_branches_tell_whose_fault_it_was() -> None:
     assert issubclass(Ambiguous, BadInput)
     assert not issubclass(Unsafe, BadInput)
     assert not issubclass(Defect, BadInput)
+
+
+def test_a_limit_says_when_to_try_again_on_the_wire_too() -> None:
+    there = from_wire(Limited("too many", "wait", limit="pair-rate", retry_s=2).to_wire())
+    assert isinstance(there, Limited)
+    assert (there.message, there.hint, there.limit, there.retry_s) == ("too many", "wait", "pair-rate", 2.0)
+    never = from_wire(Limited("too far", limit="hops").to_wire())
+    assert isinstance(never, Limited)
+    assert never.retry_s is None

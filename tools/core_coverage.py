@@ -15,7 +15,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "core-coverage"
-CORE = ("errors", "ids", "jsonline", "frames", "activity", "peers", "addresses", "messages", "policy")
+CORE = (
+    "errors",
+    "ids",
+    "jsonline",
+    "frames",
+    "activity",
+    "peers",
+    "addresses",
+    "messages",
+    "policy",
+    "guards",
+    "config",
+)
 AT_ONCE = 2
 TIME_LIMIT_S = 120
 

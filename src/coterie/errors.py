@@ -7,7 +7,8 @@
     |   |-- NoMatch           an address that nobody answers to
     |   `-- Ambiguous         an address that several answer to; the candidates are named
     |-- Refused               understood, and not allowed here
-    |   `-- HumanOnly         a verb that only a person may use
+    |   |-- HumanOnly         a verb that only a person may use
+    |   `-- Limited           more than a limit allows; says which, and when to try again
     |-- Unavailable           the daemon cannot be had at the moment; trying again may help
     |   |-- SwitchedOff       the person ran `coterie down`
     |   |-- Sandboxed         this process may not open sockets (EPERM): it is inside an agent's sandbox
@@ -55,7 +56,12 @@ class CoterieError(Exception):
 
     def to_wire(self) -> dict[str, Any]:
         """The ``error`` member of a JSON-RPC answer."""
-        return {"code": self.code, "message": self.message, "data": {"kind": self.kind(), "hint": self.hint}}
+        data = {"kind": self.kind(), "hint": self.hint, **self._details()}
+        return {"code": self.code, "message": self.message, "data": data}
+
+    def _details(self) -> dict[str, Any]:
+        """What programs are told beside the words."""
+        return {}
 
 
 class BadInput(CoterieError):
@@ -101,6 +107,20 @@ class HumanOnly(Refused):
     """A verb that only a person may use; the hint is the line for the person to type."""
 
     code = -32012
+
+
+class Limited(Refused):
+    """More than a limit allows: which one, and in how many seconds to try again (None: time alone will not help)."""
+
+    code = -32018
+
+    def __init__(self, message: str, hint: str = "", *, limit: str = "", retry_s: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.limit = limit
+        self.retry_s = retry_s
+
+    def _details(self) -> dict[str, Any]:
+        return {"limit": self.limit, "retry_s": self.retry_s}
 
 
 class Unavailable(CoterieError):
@@ -179,4 +199,9 @@ def from_wire(error: object) -> CoterieError:
     data = error.get("data")
     details = data if isinstance(data, dict) else {}
     kind = _BY_KIND.get(str(details.get("kind")), CoterieError)
-    return kind(str(error.get("message", "no reason given")), str(details.get("hint", "")))
+    found = kind(str(error.get("message", "no reason given")), str(details.get("hint", "")))
+    if isinstance(found, Limited):
+        retry_s = details.get("retry_s")
+        found.limit = str(details.get("limit", ""))
+        found.retry_s = float(retry_s) if isinstance(retry_s, (int, float)) else None
+    return found

@@ -80,9 +80,6 @@ HISTORY_BYTES_MAX = 256 * MIB
 """Text of messages that are over. Past it the oldest go first; unread mail is never counted nor removed."""
 UPKEEP_S = 1 * DAY_S
 """How often the daemon looks for history to remove; expiry has its own exact timer."""
-FAN_OUT_AGENT_MAX = 8
-"""Recipients of one message from an agent. Infection tests of agent networks spread by broadcast; a person may
-write to everybody."""
 WAIT_S_MAX = 50.0
 """A waiting send. Codex gives a tool call 60 s by default, Claude Code moves it to the background at 120 s."""
 SETTLE_S = 0.25
@@ -91,6 +88,37 @@ LOG_ROWS_MAX = 200
 """Messages in one answer of the log; `before` pages on."""
 HISTORY_ROWS_MAX = 50
 """Messages in one `check_messages` with history; a model reads no more."""
+
+# --- Guards: what one agent may send (each can be set: coterie config) ----------------------------------------------
+
+FAN_OUT_AGENT_MAX = 8
+"""Recipients of one message from an agent, and of what it makes of one text. Infection tests of agent networks spread
+by broadcast; a person may write to everybody."""
+HOPS_MAX = 3
+"""How many further peers may pass on what began with one. Work goes from a lead to a worker and to whoever that one
+asks; what travels further is mostly a rumour, or a worm."""
+PAIR_BURST = 100
+"""Messages from one agent to another at once. A report in parts has a dozen; a client keeps 30 inbox lines."""
+PAIR_PER_MINUTE = 30
+"""Messages a minute from one agent to another, once a burst is spent. A model that works between two messages sends
+fewer; two that only answer each other send more."""
+REPEATS_MAX = 3
+"""The same text from one agent to another within REPEAT_S. An echo is a loop; "done" may be said twice."""
+REPEAT_S = 600.0
+"""How long a text is remembered for REPEATS_MAX."""
+THREAD_MAX = 60
+"""Messages of agents in one thread without a word of a person. Echo storms ran to 398 unnoticed."""
+EXCHANGE_MAX = 200
+"""Messages between two agents, in whatever threads, without a word of a person to either of them. A night's work of two
+that share a task has some dozens."""
+CAUSE_S = 3600.0
+"""How long a text counts as the cause of what its reader sends, where nothing tells that a person spoke since."""
+MAILBOX_MESSAGES_MAX = 1_000
+"""Unread messages of one peer. A model that comes back to more reads none of them well."""
+MAILBOX_BYTES_MAX = 4 * MIB
+"""Their text: a thousand of the usual length, or 270 of the longest."""
+NOTICE_GAP_S = 600.0
+"""Between two notices to the person about the same pair and limit."""
 
 # --- The Claude Code inbox (reference: measured with 2.1.328) ----------------------------------------------------
 

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "coterie"
 
 ROOTS = {"errors", "limits", "ids", "jsonline", "files", "birth"}
 """Light: loaded by every session."""
-NOUNS = {"activity", "frames", "peers", "addresses", "messages", "policy"}
+NOUNS = {"activity", "frames", "peers", "addresses", "messages", "policy", "guards", "config"}
 """The rules, pure: no I/O, no clock, no threads."""
 
 # What each part may import of Coterie, itself included.

@@ -17,6 +17,7 @@ from typing import Any
 from coterie import points
 from coterie.agents.carriers.codex import CodexCarrier
 from coterie.daemon import lock
+from coterie.daemon.events import Events
 from coterie.daemon.handlers import methods
 from coterie.daemon.local import Connection, LocalServer
 from coterie.daemon.nudges import Nudges
@@ -26,6 +27,7 @@ from coterie.daemon.threads import Threads
 from coterie.daemon.upkeep import Expiry, Upkeep
 from coterie.errors import CoterieError, Defect, DiskFull, switched_off
 from coterie.files import NO_ROOM, Home, home, make_folder, open_private
+from coterie.guards import Limits
 from coterie.jsonline import encode
 from coterie.limits import DRAIN_S, IDLE_EXIT_S, LOG_BYTES_MAX
 from coterie.peers import Peer
@@ -67,6 +69,7 @@ class Daemon:
         self.clock = time.time
         self.started_at = self.clock()
         self.store = Store.open(place, self.started_at)
+        self.events = Events(self.clock)
         self.presence = Presence(
             self.store,
             self.clock,
@@ -123,6 +126,7 @@ class Daemon:
     def _lost(self, connection: Connection) -> None:
         peer = connection.peer
         carried = peer is not None and self.presence.adapters.get(peer.id) is connection
+        self.events.lost(connection)
         self.presence.disconnected(connection)
         for wait in connection.waits:
             self.post.waits.give_up(wait)
@@ -151,6 +155,10 @@ class Daemon:
         peer = self.presence.roster.get(peer_id)
         if peer:
             self.nudges.wanted(peer)
+
+    def limits_for(self, peer: Peer) -> Limits:
+        """What the guards allow `peer`."""
+        return Limits()
 
     def heard(self, peer: Peer) -> None:
         """The session of `peer` gave a sign."""
