@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -173,9 +174,9 @@ def as_root() -> None:
     must_have(os.geteuid() == 0, "root")
 
 
-@pytest.fixture
-def place() -> Iterator[Place]:
-    """A home for the test. Its path is short, as a socket lies in it."""
+@contextlib.contextmanager
+def a_place() -> Iterator[Place]:
+    """A home. Its path is short, as a socket lies in it."""
     root = Path(tempfile.mkdtemp(prefix="coterie-"))
     here = Place(root)
     try:
@@ -183,6 +184,13 @@ def place() -> Iterator[Place]:
     finally:
         here.close()
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """A home for the test."""
+    with a_place() as here:
+        yield here
 
 
 @pytest.fixture

@@ -93,7 +93,21 @@ def test_whatever_it_is_told_it_stays_one_short_line(prompt: str, paths: list[st
         "nothing",
     ],
 )
+@pytest.mark.promise("R7")
 def test_its_own_word_wins_while_it_is_fresh(
     own: str, own_at: float | None, activity: Activity, shown: Summary
 ) -> None:
-    assert summary(own, own_at, activity, 900.0, 1000.0) == shown
+    assert summary(own, own_at, activity.line(), 900.0, 1000.0) == shown
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        ({}, "on main; asked: fix it; files: a.py"),
+        ({"prompts": False}, "on main; files: a.py"),
+        ({"files": False}, "on main; asked: fix it"),
+        ({"prompts": False, "files": False}, ""),
+    ],
+)
+def test_what_is_not_to_be_shown_is_left_out(shown: dict[str, bool], line: str) -> None:
+    assert Activity(branch="main", prompt="fix it", files=["a.py"]).line(**shown) == line

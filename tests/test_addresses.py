@@ -43,6 +43,7 @@ AWAY_LINE = "eve = p_55555555 (gemini, away in /r)"
         ("me", ME),
     ],
 )
+@pytest.mark.promise("G2")
 def test_one_peer(address: str, peer: Peer) -> None:
     assert resolve(address, ROSTER, ME) == Recipients([peer], group=False)
 
@@ -51,6 +52,7 @@ def test_one_peer(address: str, peer: Peer) -> None:
     ("address", "peers"),
     [("all", [BOB]), ("repo", [BOB]), ("role:builder", [BOB, ANN]), ("role: BUILDER ", [BOB, ANN])],
 )
+@pytest.mark.promise("G2")
 def test_several_peers(address: str, peers: list[Peer]) -> None:
     assert resolve(address, ROSTER, ME) == Recipients(peers, group=True)
 

@@ -40,19 +40,23 @@ TABLE = {
     "ambiguous": (-32011, 1),
     "refused": (-32001, 1),
     "human-only": (-32012, 1),
+    "no-terminal": (-32021, 1),
     "limited": (-32018, 1),
     "unavailable": (-32002, 3),
     "switched-off": (-32013, 3),
     "sandboxed": (-32014, 3),
     "silent": (-32015, 3),
     "unsafe": (-32003, 3),
+    "bad-config": (-32020, 1),
     "store-failed": (-32004, 1),
     "disk-full": (-32016, 1),
     "newer-database": (-32017, 3),
+    "damaged": (-32019, 3),
     "defect": (-32603, 1),
 }
 
 
+@pytest.mark.promise("C1")
 def test_codes_and_exit_statuses() -> None:
     assert {kind.kind(): (kind.code, kind.exit_status) for kind in KINDS} == TABLE
 

@@ -37,6 +37,7 @@ def socket_file(tmp_path: Path) -> Path:
 # --- Home ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("C3")
 def test_everything_lies_in_one_folder() -> None:
     place = Home("/h")
     assert vars(place) == {
@@ -47,17 +48,21 @@ def test_everything_lies_in_one_folder() -> None:
         "backups": "/h/backups",
         "off": "/h/switched-off",
         "kills": "/h/agents-may-kill",
+        "clock": "/h/clock.json",
+        "config": "/h/config.toml",
         "socket": "/h/daemon.sock",
     }
     assert place.socket_folder == "/h"
 
 
+@pytest.mark.promise("C3")
 def test_the_home_that_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     monkeypatch.chdir(tmp_path)
     assert home({"COTERIE_HOME": "/elsewhere"}).folder == "/elsewhere"
     assert home({"COTERIE_HOME": "here/.."}).folder == str(tmp_path)
     assert home({"COTERIE_HOME": ""}).folder == "/home/ann/.local/state/coterie"
+    assert home({}).config == "/home/ann/.config/coterie/config.toml"
     assert home({"XDG_STATE_HOME": "/xdg"}).folder == "/home/ann/.local/state/coterie"
 
 

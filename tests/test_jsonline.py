@@ -103,6 +103,7 @@ BAD_LINES = [
 
 
 @pytest.mark.parametrize(("line", "message"), BAD_LINES, ids=[repr(line[:30]) for line, _ in BAD_LINES])
+@pytest.mark.promise("N1")
 def test_a_bad_line(line: bytes, message: str) -> None:
     with pytest.raises(BadLine) as caught:
         decode(line)
@@ -208,6 +209,7 @@ def test_a_line_over_the_limit_is_skipped_to_its_end(pieces: Any) -> None:
     assert read(pieces(b'{"a":123}\n' * 2 + b"[3]\n"), 8) == [TOO_LONG, TOO_LONG, [3]]
 
 
+@pytest.mark.promise("N1")
 def test_a_line_that_never_ends_is_reported_once_and_not_kept() -> None:
     reader = LineReader(8)
     reports = [item for _ in range(1000) for item in reader.feed(b"x" * 1000)]
@@ -216,6 +218,7 @@ def test_a_line_that_never_ends_is_reported_once_and_not_kept() -> None:
     assert list(reader.feed(b"x\n[1]\n")) == [b"[1]"]
 
 
+@pytest.mark.promise("N2")
 def test_the_limit_of_the_wire() -> None:
     line = b'{"a":"' + b"x" * (LINE_BYTES_MAX - 8) + b'"}'
     assert len(line) == LINE_BYTES_MAX
@@ -250,6 +253,7 @@ def test_any_bytes_in_any_cuts(data: bytes, cuts: list[int], line_bytes_max: int
 
 
 @given(st.binary() | st.lists(_FRAGMENTS).map(b"".join) | st.text().map(str.encode))
+@pytest.mark.promise("N1")
 def test_only_bad_line_ever_comes_out(line: bytes) -> None:
     try:
         value = decode(line)

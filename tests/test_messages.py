@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +16,7 @@ from coterie.limits import SUBAGENT_CALLS_MAX
 from coterie.messages import (
     TRANSITIONS,
     UNREAD,
+    WITH_PROMPT,
     Carrier,
     Change,
     Entry,
@@ -95,6 +96,7 @@ def test_the_table_is_whole() -> None:
     assert {"queued", "offered"} == UNREAD
 
 
+@pytest.mark.promise("D3")
 def test_from_shown_there_is_no_way_back() -> None:
     reached = {State.SHOWN}
     for _ in State:
@@ -184,11 +186,32 @@ def test_the_oldest_goes_first_also_after_a_lapse() -> None:
     assert box.candidates("c2", main=True) == [A, B, C]
 
 
+def test_whether_the_newest_waits() -> None:
+    box = mailbox()
+    assert not box.newest_waits()
+    box.accept(Entry(A))
+    assert box.newest_waits()
+    box.offer(A, INBOX, "line", written=False)
+    assert not box.newest_waits()
+
+
 def test_a_message_already_here_stays_as_it_is() -> None:
     box = posted(A)
     box.accept(Entry(A))
     assert states(box) == {A: "offered"}
     assert box.candidates("c1", main=True) == []
+
+
+def test_the_bytes_of_what_is_unread_are_counted() -> None:
+    box = Mailbox()
+    box.accept(Entry(A, size=10))
+    box.accept(Entry(A, size=10))
+    box.accept(Entry(B, size=5))
+    assert box.size == 15
+    box.end(A, State.EXPIRED, "its life is over")
+    assert box.size == 5
+    box.acknowledge(B)
+    assert box.size == 0
 
 
 def test_attempts_are_counted() -> None:
@@ -223,12 +246,79 @@ def test_the_id_in_a_prompt_is_evidence() -> None:
     assert box.candidates("c1", main=True) == []
 
 
-@pytest.mark.parametrize("ids", [[], ["m_x"], [B]])
+@pytest.mark.parametrize("ids", [[], ["m_x"]])
 def test_a_prompt_without_the_id_is_none(ids: list[str]) -> None:
     box = posted(A)
     box.accept(Entry(B))
     assert box.signal(Signal.PROMPT, ids) == []
     assert states(box) == {A: "offered", B: "queued"}
+
+
+def test_the_id_in_a_prompt_is_evidence_whatever_became_of_its_offer() -> None:
+    """A client may keep a line for longer than its offer lives; the model is being given that very text."""
+    box = posted(A)
+    box.accept(Entry(B))
+    box.signal(Signal.STOP)
+    box.signal(Signal.STOP)
+    changes = box.signal(Signal.PROMPT, [A])
+    assert moves(changes) == [(A, "offered"), (A, "shown")]
+    assert [change.reason for change in changes] == ["inbox", "inbox"]
+    assert states(box) == {B: "queued"}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"), [(True, [(A, "shown")]), (False, [(A, "offered"), (A, "shown")])], ids=["written", "unwritten"]
+)
+def test_a_late_line_takes_the_message_from_the_carrier_that_has_it_now(
+    written: bool, told: list[tuple[str, str]]
+) -> None:
+    box = mailbox(A, B)
+    box.take(TERMINAL, "t1", [A, B], written=written)
+    changes = box.signal(Signal.PROMPT, [A])
+    assert ends(changes) == [("m_a#1", "lapsed", "an earlier line was read")]
+    assert moves(changes) == told
+    assert [offer.message for offer in box.open_offers("t1")] == [B]
+
+
+def again(*, written: bool) -> Mailbox:
+    """A mailbox in which the message of a line that lapsed stands in a second line, with another one."""
+    box = posted(A)
+    box.lapse("the session ended")
+    box.accept(Entry(B))
+    for message in (A, B):
+        box.offer(message, INBOX, "line2", written=written)
+    return box
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_which_of_two_lines_a_prompt_holds_is_not_known(written: bool) -> None:
+    box = again(written=written)
+    assert moves(box.signal(Signal.PROMPT, [A])) == [(A, "shown")]
+    assert [offer.message for offer in box.open_offers("line2")] == [B]
+    assert moves(box.signal(Signal.PROMPT, [B])) == [(B, "shown")]
+
+
+def test_which_of_two_texts_an_answer_is_about_is_not_known() -> None:
+    box = again(written=True)
+    assert moves(box.acknowledge(A)) == [(A, "acknowledged")]
+    assert states(box) == {B: "offered"}
+    assert moves(box.acknowledge(B)) == [(B, "acknowledged")]
+
+
+def test_a_late_line_is_no_evidence_for_the_one_that_is_yet_to_be_written() -> None:
+    """Its offer had lapsed, and its message is planned for another line, together with one that nobody read."""
+    box = Mailbox()
+    for message in (A, B):
+        box.accept(Entry(message))
+        box.offer(message, INBOX, "next line", written=False)
+    assert moves(box.signal(Signal.PROMPT, [A])) == [(A, "shown")]
+    assert [offer.message for offer in box.open_offers("next line")] == [B]
+
+
+def test_a_daemon_that_comes_back_knows_what_went_out_with_a_prompt() -> None:
+    box = Mailbox()
+    box.accept(Entry(A, State.OFFERED, 1, Offer(A, 1, Carrier.HOOK, f"{WITH_PROMPT}c", 3, written=True)))
+    assert moves(box.signal(Signal.PROMPT)) == [(A, "queued")], "the user may have taken the first prompt back"
 
 
 def test_one_id_is_evidence_for_all_that_the_line_held_and_for_no_other_line() -> None:
@@ -356,7 +446,7 @@ def test_a_result_that_is_not_out_yet_was_not_seen() -> None:
     assert states(box) == {A: "queued"}
     box.signal(Signal.STEP)
     assert box.signal(Signal.TOOL) == []
-    assert box.signal(Signal.PROMPT, [A]) == []
+    assert box.signal(Signal.PROMPT) == []
     assert moves(box.written("m_a#1")) == [(A, "offered")]
     assert box.signal(Signal.TOOL) == []
     assert box.signal(Signal.STEP) == []
@@ -603,7 +693,7 @@ def test_what_came_with_a_prompt_that_was_taken_back_is_offered_again(then: Sign
     box = Mailbox()
     box.accept(Entry("m_1"))
     box.signal(Signal.PROMPT)
-    box.take(HOOK, "call", ["m_1"], boundary=True, written=True, with_prompt=True)
+    box.take(HOOK, f"{WITH_PROMPT}1", ["m_1"], boundary=True, written=True)
     changes = box.signal(then)
     assert [change.state for change in changes if change.state] == [state]
     assert box.with_prompt == set()
@@ -616,13 +706,128 @@ def test_taking_back_a_prompt_leaves_other_offers_alone() -> None:
     box = Mailbox()
     for message in ("m_1", "m_2"):
         box.accept(Entry(message))
-    box.take(HOOK, "call", ["m_1"], boundary=True, written=True, with_prompt=True)
+    box.take(HOOK, f"{WITH_PROMPT}1", ["m_1"], boundary=True, written=True)
     box.failed("m_1#1", "no")
     box.take(INBOX, "line", ["m_1"], written=False)
-    box.take(HOOK, "other", ["m_2"], boundary=True, written=True, with_prompt=True)
+    box.take(HOOK, f"{WITH_PROMPT}2", ["m_2"], boundary=True, written=True)
     box.end("m_2", State.EXPIRED, "old")
     assert box.signal(Signal.PROMPT) == []
     assert [offer.call for offer in box.open_offers()] == ["line"]
+
+
+def test_taking_back_a_prompt_leaves_what_went_out_after_it() -> None:
+    """Its hook died before it printed; the message went out again when the session was cleared."""
+    box = mailbox(A)
+    box.signal(Signal.PROMPT)
+    box.take(HOOK, f"{WITH_PROMPT}1", [A], boundary=True, written=False)
+    box.failed("m_a#1", "no")
+    box.take(HOOK, "start", [A], boundary=True)
+    assert moves(box.signal(Signal.PROMPT)) == [(A, "shown")]
+
+
+@pytest.mark.parametrize("kind", [Signal.TOOL, Signal.STEP, Signal.STOP])
+def test_what_went_out_with_a_prompt_is_seen_by_the_next_event_after_a_restart_too(kind: Signal) -> None:
+    before = mailbox(A)
+    before.signal(Signal.PROMPT)
+    before.take(HOOK, f"{WITH_PROMPT}1", [A], boundary=True)
+    box = Mailbox()
+    box.accept(Entry(A, State.OFFERED, 1, dataclasses.replace(before.open_offers()[0], given=None)))
+    assert box.step == before.step
+    assert moves(box.signal(kind)) == [(A, "shown")]
+
+
+def test_a_text_with_a_prompt_that_is_reported_late_is_seen_by_what_follows_the_report() -> None:
+    box = mailbox(A)
+    box.take(HOOK, f"{WITH_PROMPT}1", [A], boundary=True, written=False)
+    box.signal(Signal.STOP)
+    assert moves(box.written("m_a#1")) == [(A, "offered")]
+    assert moves(box.signal(Signal.TOOL)) == [(A, "shown")]
+
+
+# --- Asked for, and in hand ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, "line"])
+def test_what_was_asked_for_is_offered_in_the_answer(before: str | None) -> None:
+    box = posted(A, call=before) if before else mailbox(A)
+    changes = box.ask(A, "c1")
+    assert ends(changes) == ([("m_a#1", "failed", "asked for by id")] if before else [])
+    assert [(offer.carrier, offer.call, offer.written) for offer in box.open_offers()] == [(TOOL, "c1", False)]
+    assert box.ask(A, "c1") == [], "the same call again"
+    assert box.ask(B, "c1") == [], "it was shown long ago, or is another's"
+
+
+def test_what_stands_in_a_result_that_is_not_out_yet_is_offered_there() -> None:
+    """Its offer was closed when the daemon or its connection ended; another carrier may be about to write it."""
+    box = mailbox(A, B, C)
+    box.offer(B, INBOX, "line", written=False)
+    changes = box.hold("w1", [A, B, "m_x"])
+    assert ends(changes) == [("m_b#1", "failed", "it stands in a result")]
+    assert [(offer.message, offer.carrier) for offer in box.open_offers("w1")] == [(A, WAIT), (B, WAIT)]
+    assert box.hold("w1", [A, B]) == []
+    assert box.waiting() == [C]
+
+
+def test_what_was_written_elsewhere_stays_offered_there() -> None:
+    box = posted(A)
+    assert box.hold("w1", [A]) == []
+    assert [offer.call for offer in box.open_offers()] == ["line"]
+
+
+# --- What could not be stored --------------------------------------------------------------------------------------
+
+
+def read_again(message: str, offer: Offer, attempts: int = 1) -> Mailbox:
+    """A mailbox as the store has it, in which that offer is open and nobody reported on it."""
+    box = Mailbox()
+    box.accept(Entry(message, State.QUEUED, attempts, dataclasses.replace(offer, written=False)))
+    return box
+
+
+def given() -> tuple[Mailbox, Offer]:
+    """A mailbox with a message that a line is to carry, and the offer as it was stored."""
+    box = mailbox(A)
+    box.offer(A, INBOX, "line", written=False)
+    return box, dataclasses.replace(box.open_offers()[0])
+
+
+@pytest.mark.parametrize(
+    ("happens", "state"),
+    [
+        (lambda box: box.written("m_a#1"), "offered"),
+        (lambda box: box.failed("m_a#1", "timed out"), "queued"),
+        (lambda box: box.lapse("the session ended"), "queued"),
+        (lambda box: box.signal(Signal.PROMPT, [A]), None),
+    ],
+    ids=["written", "failed", "lapsed", "shown"],
+)
+def test_what_was_reported_is_taken_in_again(happens: Callable[[Mailbox], list[Change]], state: str | None) -> None:
+    box, stored = given()
+    lost = happens(box)
+    again = read_again(A, stored)
+    made_up = [change for before in lost for change in again.report(before)]
+    assert [(c.message, c.state, c.reason, c.outcome) for c in made_up] == [
+        (c.message, c.state, c.reason, c.outcome) for c in lost
+    ]
+    assert states(again) == states(box) == ({A: state} if state else {})
+    assert [change for before in lost for change in again.report(before)] == [], "not twice"
+
+
+def test_that_a_late_line_was_read_is_taken_in_again() -> None:
+    box = mailbox(A)
+    lost = box.signal(Signal.PROMPT, [A])
+    again = mailbox(A)
+    assert moves(change for before in lost for change in again.report(before)) == [(A, "offered"), (A, "shown")]
+
+
+def test_of_two_open_offers_the_later_counts() -> None:
+    """The end of the first could not be stored, the beginning of the second could."""
+    for numbers in ((1, 2), (2, 1)):
+        box = Mailbox()
+        for number in numbers:
+            box.accept(Entry(A, State.QUEUED, 2, Offer(A, number, INBOX, f"line{number}", 0)))
+        assert [offer.id for offer in box.open_offers()] == ["m_a#2"]
+        assert box.report(Change(A, None, "no", Offer(A, 1, INBOX, "line1", 0), Outcome.FAILED)) == []
 
 
 @dataclass
@@ -818,8 +1023,12 @@ class Delivery(RuleBasedStateMachine):
         self.hooked = True
         self.store(self.box.signal(Signal.PROMPT, ids))
         self.outdate_reports()
-        lines = {text.call for message, text in self.texts.items() if message in ids and text.carrier is INBOX}
-        self.see([*self.stepwise(), *(message for message, text in self.texts.items() if text.call in lines)])
+        held = {message: text for message, text in self.texts.items() if message in ids and text.carrier is INBOX}
+        lines = {text.call for message, text in held.items() if self.attempts[message] == 1}
+        self.see([*self.stepwise(), *(m for m, text in self.texts.items() if text.call in lines and text.written)])
+        for message in [message for message in self.unread() if message in ids]:
+            self.texts.pop(message, None)
+            self.state[message] = "shown"
 
     @rule()
     def tool(self) -> None:
@@ -874,7 +1083,8 @@ class Delivery(RuleBasedStateMachine):
             return
         text = self.texts.pop(message, None)
         self.state[message] = "acknowledged"
-        self.see(m for m, other in self.texts.items() if text and other.call == text.call)
+        only = self.attempts[message] == 1
+        self.see(m for m, other in self.texts.items() if only and text and other.call == text.call)
 
     @precondition(lambda self: self.texts)
     @rule(data=st.data())

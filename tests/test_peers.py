@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coterie.activity import Activity
 from coterie.errors import BadInput
 from coterie.limits import NAME_CHARS_MAX, SUMMARY_CHARS_MAX
 from coterie.peers import (
@@ -26,6 +27,7 @@ from coterie.peers import (
     in_scope,
     made_up_name,
     newest,
+    summary_of,
 )
 
 AGENT, AGENT2 = Process(100, "boot:1"), Process(200, "boot:2")
@@ -358,8 +360,8 @@ def test_names_that_mean_something_else(name: str) -> None:
     assert check_name(name, "role") == name
 
 
-def test_every_word_of_an_address_or_scope_is_reserved() -> None:
-    assert {"all", "me", "repo", "role", "network", "machine", "directory"} == RESERVED_NAMES
+def test_every_word_of_an_address_or_scope_is_reserved_and_who_sends_notices() -> None:
+    assert {"all", "me", "repo", "role", "network", "machine", "directory", "coterie"} == RESERVED_NAMES
 
 
 def test_a_long_name_is_cut_in_the_message() -> None:
@@ -429,3 +431,12 @@ def test_scopes(scope: str, repo: str, names: list[str]) -> None:
         peer("none", cwd="/tmp", repo=""),
     ]
     assert [one.name for one in in_scope(iter(peers), scope, "/r", repo)] == names
+
+
+def test_what_others_are_told_of_a_peer_leaves_out_what_is_not_to_be_shown() -> None:
+    busy = peer(activity=Activity(prompt="fix it", files=["a.py"]), heard=900.0)
+    assert summary_of(busy, 1000.0).text == "asked: fix it; files: a.py"
+    assert summary_of(busy, 1000.0, prompts=False).text == "files: a.py"
+    assert summary_of(busy, 1000.0, files=False).text == "asked: fix it"
+    busy.summary, busy.summary_at = "its own word", 999.0
+    assert summary_of(busy, 1000.0, prompts=False, files=False).text == "its own word"

@@ -14,6 +14,10 @@ from coterie.policy import HUMAN_METHODS, KillScope, check_human, check_kill
         ("daemon.down", "coterie down"),
         ("daemon.up", "coterie up"),
         ("init", "coterie init"),
+        ("backups.make", "coterie backup"),
+        ("backups.restore", "coterie restore FILE"),
+        ("config.set", "coterie config set KEY VALUE"),
+        ("config.unset", "coterie config unset KEY"),
         ("peers.rename_other", "coterie name NEW --peer PEER"),
         ("peers.allow_kill", "coterie kill --allow-agents repo"),
     ],
@@ -27,7 +31,11 @@ def test_what_only_a_person_may_do(method: str, line: str) -> None:
 
 
 def test_the_table_holds_nothing_else() -> None:
-    assert set(HUMAN_METHODS) == {"daemon.down", "daemon.up", "init", "peers.rename_other", "peers.allow_kill"}
+    assert set(HUMAN_METHODS) == {
+        *("daemon.down", "daemon.up", "init", "peers.rename_other", "peers.allow_kill"),
+        *("backups.make", "backups.restore"),
+        *("config.set", "config.unset"),
+    }
 
 
 @pytest.mark.parametrize("method", ["messages.send", "daemon.status", "", "daemon.downs"])

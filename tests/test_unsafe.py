@@ -111,6 +111,7 @@ def listing(folder: str) -> dict[str, tuple[int, int, int]]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("thing", ["folder", "socket", "lock", "database", "log"])
+@pytest.mark.promise("S1")
 def test_a_starter_refuses_it_and_says_how_to_put_it_right(place: Place, thing: str, fault: str) -> None:
     found = Fault(used(place), thing, fault)
     found.spoil()
@@ -124,6 +125,7 @@ def test_a_starter_refuses_it_and_says_how_to_put_it_right(place: Place, thing: 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("thing", ["folder", "socket", "lock", "database", "log"])
+@pytest.mark.promise("S1")
 def test_the_daemon_itself_refuses_it_too(place: Place, thing: str, fault: str) -> None:
     found = Fault(used(place), thing, fault)
     found.spoil()
@@ -249,6 +251,7 @@ sys.setprofile(slow)
 NAMES = ("coterie.db", "coterie.db-shm", "coterie.db-wal", "daemon.lock", "daemon.log", "daemon.sock")
 
 
+@pytest.mark.promise("S1")
 def test_everything_is_ours_alone_from_the_moment_it_is_there(place: Place) -> None:
     """Under a umask that keeps nothing from anybody, in a home whose folders above are not there yet either."""
     top = place.root / "top"
@@ -279,7 +282,7 @@ def test_a_log_that_is_turned_over_stays_ours_alone(place: Place) -> None:
             raw.greet().call("daemon.retire")
         place.daemons[-1].wait(20)
     modes = {entry.name: oct(stat.S_IMODE(entry.stat().st_mode)) for entry in os.scandir(place.home.folder)}
-    assert modes == dict.fromkeys(["coterie.db", "daemon.lock", "daemon.log", "daemon.log.1"], "0o600")
+    assert modes == dict.fromkeys(["clock.json", "coterie.db", "daemon.lock", "daemon.log", "daemon.log.1"], "0o600")
 
 
 # --- other users ---------------------------------------------------------------------------------------------------
@@ -324,6 +327,7 @@ def speak(path: str) -> str:
 HELLO = request(1, "hello", protocol=[1, 1], version="0", client="test")
 
 
+@pytest.mark.promise("S1")
 def test_another_user_cannot_even_reach_the_socket(daemon: Place, as_root: None) -> None:
     daemon.root.chmod(0o755)
     assert as_nobody(lambda: speak(daemon.home.socket)).startswith("PermissionError")
@@ -331,6 +335,7 @@ def test_another_user_cannot_even_reach_the_socket(daemon: Place, as_root: None)
         assert "result" in raw.greet().call("peers.list")
 
 
+@pytest.mark.promise("S1")
 def test_another_user_who_reaches_it_is_refused_by_the_daemon(daemon: Place, as_root: None) -> None:
     """On some systems the modes of sockets count for nothing, so the daemon looks for itself."""
     for path in (str(daemon.root), daemon.home.folder):

@@ -42,14 +42,15 @@ class Activity:
         self.files = list(dict.fromkeys([*reversed(shown), *self.files]))[:ACTIVITY_FILES_MAX]
         return new
 
-    def line(self) -> str:
-        """All of it in one line; empty if nothing is known."""
+    def line(self, *, prompts: bool = True, files: bool = True) -> str:
+        """All of it in one line, but for what is not to be shown; empty if nothing is known."""
+        prompt, touched = self.prompt if prompts else "", self.files if files else []
         parts = [f"on {self.branch}"] if self.branch else []
-        if self.prompt:
-            parts.append(f"asked: {self.prompt}")
-        if self.files:
-            parts.append(f"files: {', '.join(self.files)}")
-        return one_line("; ".join(parts), SUMMARY_CHARS_MAX) if self.prompt or self.files else ""
+        if prompt:
+            parts.append(f"asked: {prompt}")
+        if touched:
+            parts.append(f"files: {', '.join(touched)}")
+        return one_line("; ".join(parts), SUMMARY_CHARS_MAX) if prompt or touched else ""
 
 
 def _shown_path(path: str, cwd: str) -> str:
@@ -69,9 +70,8 @@ class Summary:
     """Whether the peer said so itself; otherwise its hooks tell."""
 
 
-def summary(own: str, own_at: float | None, activity: Activity, heard: float | None, now: float) -> Summary:
-    """The summary to show at the time `now`: the peer's own while it is fresh, then what its hooks tell."""
-    told = activity.line()
+def summary(own: str, own_at: float | None, told: str, heard: float | None, now: float) -> Summary:
+    """The summary to show at the time `now`: the peer's own while it is fresh, then what its hooks `told`."""
     # A clock that was set back must not make an old summary win for ever: a negative age is no age.
     fresh = own_at is not None and 0 <= now - own_at < OWN_SUMMARY_S
     if own and (fresh or not told):

@@ -13,7 +13,7 @@ import time
 from collections import deque
 
 from coterie import __version__, birth
-from coterie.errors import BadLine, CoterieError, Sandboxed, Silent, Unavailable, from_wire, switched_off
+from coterie.errors import BadLine, CoterieError, Defect, Sandboxed, Silent, Unavailable, from_wire, switched_off
 from coterie.files import Home, check_folder, check_socket, home, make_folder, open_private
 from coterie.jsonline import LineReader, decode, encode
 from coterie.limits import CALL_S, PROTOCOL, PROTOCOL_OLDEST, START_S
@@ -39,6 +39,7 @@ class Client:
         self.reader = LineReader()
         self.hello: dict[str, Any] = {}
         self._answers: deque[dict[str, Any]] = deque()
+        self._events: deque[Any] | None = None
         self._last_id = 0
 
     def call(self, method: str, params: dict[str, Any] | None = None, wait_s: float = CALL_S) -> Any:
@@ -67,9 +68,9 @@ class Client:
                     return answer
             self._receive(deadline)
 
-    def _receive(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
+    def _receive(self, deadline: float | None) -> None:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
             raise TimeoutError
         self.connection.settimeout(left)
         data = self.connection.recv(RECEIVE_BYTES)
@@ -79,6 +80,30 @@ class Client:
             message = decode(line) if isinstance(line, bytes) else {"error": line.to_wire(), "id": None}
             if isinstance(message, dict) and "method" not in message:
                 self._answers.append(message)
+            elif isinstance(message, dict) and self._events is not None and message["method"] == "event":
+                self._events.append(message["params"])
+
+    def follow(self, params: dict[str, Any] | None = None) -> Any:
+        """Have the daemon tell of every event that `params` want, and keep them for `next_event`."""
+        self._events = deque()
+        return self.call("events.follow", params)
+
+    def next_event(self, wait_s: float | None = None) -> dict[str, Any] | None:
+        """The next event, or None if none comes within `wait_s` seconds (None: however long it takes). Raises
+        `Unavailable` if the connection ends.
+        """
+        if self._events is None:
+            raise Defect("nothing is followed on this connection")
+        deadline = None if wait_s is None else time.monotonic() + wait_s
+        try:
+            while not self._events:
+                self._receive(deadline)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"the daemon went away: {error.strerror}", "try again") from error
+        event: dict[str, Any] = self._events.popleft()
+        return event
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,14 +8,17 @@
     |   `-- Ambiguous         an address that several answer to; the candidates are named
     |-- Refused               understood, and not allowed here
     |   |-- HumanOnly         a verb that only a person may use
+    |   |   `-- NoTerminal    a person may, but at a terminal
     |   `-- Limited           more than a limit allows; says which, and when to try again
     |-- Unavailable           the daemon cannot be had at the moment; trying again may help
     |   |-- SwitchedOff       the person ran `coterie down`
     |   |-- Sandboxed         this process may not open sockets (EPERM): it is inside an agent's sandbox
     |   `-- Silent            the daemon is there and does not answer (stopped, or stuck)
     |-- Unsafe                a file or folder of ours is not safely ours; the fix is in the hint
+    |-- BadConfig             a configuration file that cannot be taken as it is; nothing in it counts
     |-- StoreFailed           the database could not take it; what was not confirmed was not stored
     |   |-- DiskFull          no room; service resumes by itself when there is room
+    |   |-- Damaged           what it holds is not what was stored; the hint is a way back
     |   `-- NewerDatabase     written by a newer coterie; left untouched
     `-- Defect                ours; the details are in the daemon's log and never on the wire
 
@@ -109,6 +112,17 @@ class HumanOnly(Refused):
     code = -32012
 
 
+class NoTerminal(HumanOnly):
+    """Whoever asks may be a person, and is at no terminal; the hint is the line with the word that does without one."""
+
+    code = -32021
+
+
+def no_terminal(line: str) -> NoTerminal:
+    """Wherever it is met, it is said in the same words; `line` is what the person would type at a terminal."""
+    return NoTerminal("this takes a person at a terminal", f"without one: {line} --i-am-human (it is logged)")
+
+
 class Limited(Refused):
     """More than a limit allows: which one, and in how many seconds to try again (None: time alone will not help)."""
 
@@ -160,6 +174,12 @@ class Unsafe(CoterieError):
     exit_status = 3
 
 
+class BadConfig(CoterieError):
+    """A configuration file that cannot be taken as it is: file, line and key are named, and nothing in it counts."""
+
+    code = -32020
+
+
 class StoreFailed(CoterieError):
     """The database could not take it; what was not confirmed was not stored."""
 
@@ -170,6 +190,13 @@ class DiskFull(StoreFailed):
     """No room for the database; service resumes by itself when there is room."""
 
     code = -32016
+
+
+class Damaged(StoreFailed):
+    """What the database holds is not what was stored; the hint is a way back."""
+
+    code = -32019
+    exit_status = 3
 
 
 class NewerDatabase(StoreFailed):

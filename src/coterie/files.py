@@ -1,8 +1,8 @@
 """Where Coterie keeps its files, and whether they are safely ours. Light, and the one place that names them.
 
-Everything lies in one folder: ``$COTERIE_HOME``, or ``~/.local/state/coterie``. XDG variables are left aside on
-purpose: agents start their children with scrubbed environments (Codex passes HOME and little else), and two sessions
-that disagree about the folder would each start a daemon and never meet.
+Everything but the person's configuration lies in one folder: ``$COTERIE_HOME``, or ``~/.local/state/coterie``. XDG
+variables are left aside on purpose: agents start their children with scrubbed environments (Codex passes HOME and
+little else), and two sessions that disagree about the folder would each start a daemon and never meet.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+USUAL = "/.local/state/coterie"
+"""Where the folder lies below the person's home, if nothing else is said."""
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -38,7 +40,17 @@ class Home:
         """Exists while the person has Coterie switched off."""
         self.kills = os.path.join(folder, "agents-may-kill")
         """Exists while the person lets agents end each other's sessions; it says whose."""
+        self.clock = os.path.join(folder, "clock.json")
+        """What the clock said when: see daemon/clock.py."""
+        self.config = self._config()
+        """The person's configuration."""
         self.socket = self._socket()
+
+    def _config(self) -> str:
+        """It follows from the folder alone, so that whoever starts the daemon cannot choose it by the environment."""
+        if self.folder.endswith(USUAL):
+            return os.path.join(self.folder.removesuffix(USUAL) or "/", ".config", "coterie", "config.toml")
+        return os.path.join(self.folder, "config.toml")
 
     def _socket(self) -> str:
         path = os.path.join(self.folder, "daemon.sock")
@@ -55,7 +67,7 @@ class Home:
 def home(environ: Mapping[str, str] = os.environ) -> Home:
     """The home that `environ` names."""
     named = environ.get("COTERIE_HOME")
-    folder = named or os.path.join(os.path.expanduser("~"), ".local", "state", "coterie")
+    folder = named or os.path.expanduser("~").rstrip("/") + USUAL
     return Home(os.path.abspath(folder))
 
 

@@ -24,8 +24,12 @@ _FRAMED = re.compile(
 )
 
 
+entropy = os.urandom
+"""Where randomness comes from; a simulator puts a seeded source in its place."""
+
+
 def _random(chars: int) -> str:
-    return "".join(ALPHABET[byte & 31] for byte in os.urandom(chars))
+    return "".join(ALPHABET[byte & 31] for byte in entropy(chars))
 
 
 def new_peer_id() -> str:

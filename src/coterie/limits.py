@@ -80,6 +80,11 @@ HISTORY_BYTES_MAX = 256 * MIB
 """Text of messages that are over. Past it the oldest go first; unread mail is never counted nor removed."""
 UPKEEP_S = 1 * DAY_S
 """How often the daemon looks for history to remove; expiry has its own exact timer."""
+HISTORY_STEP_ROWS = 2_000
+"""Messages of the history that are looked at in one transaction: some milliseconds."""
+HISTORY_STEP_GOING = 100
+"""Of them, how many are removed. Each has pages of its own in seven indexes. Measured: 200,000 in one transaction made
+the write-ahead log 156 MiB long, and nothing else is written meanwhile."""
 WAIT_S_MAX = 50.0
 """A waiting send. Codex gives a tool call 60 s by default, Claude Code moves it to the background at 120 s."""
 SETTLE_S = 0.25
@@ -88,6 +93,20 @@ LOG_ROWS_MAX = 200
 """Messages in one answer of the log; `before` pages on."""
 HISTORY_ROWS_MAX = 50
 """Messages in one `check_messages` with history; a model reads no more."""
+SEARCH_CHARS_MAX = 1_000
+"""What one search looks for. A word is looked up for each; nobody types more than a paragraph."""
+SEARCH_ROWS = 250
+"""Messages that the search index takes in at once. Measured: 2 ms, for which sends that come meanwhile wait."""
+SEARCH_FILL_S = 0.5
+"""How long one call fills the index before it says how far it is: whoever waits for it sees it move."""
+USAGE_FIRST_S = 0.5
+"""After a session came, until its processes are looked at for the first time: one look for all that come together."""
+USAGE_LEAST_S = 1.0
+"""Over less than this a share of a processor says little: processes are billed in ticks of 10 ms."""
+CHAIN_STEPS_MAX = 50
+"""How far the causes of a message are followed. HOPS_MAX stops agents long before; a person may go on for ever."""
+CHAIN_ROWS_MAX = 100
+"""Messages of other threads that one answer names as made of a thread. More is no longer a picture."""
 
 # --- Guards: what one agent may send (each can be set: coterie config) ----------------------------------------------
 
@@ -119,6 +138,23 @@ MAILBOX_BYTES_MAX = 4 * MIB
 """Their text: a thousand of the usual length, or 270 of the longest."""
 NOTICE_GAP_S = 600.0
 """Between two notices to the person about the same pair and limit."""
+NOTICE_REFUSALS = 10
+"""Refusals of one agent for its rate or its repeats, within NOTICE_GAP_S, at which the person is told: an agent that
+heeds what it is told stops after one or two."""
+NOTICES_UNREAD_MAX = 20
+"""Notices that wait for the person; the last says that there may be more. Nobody reads a longer list in the morning."""
+PAIRS_KEPT_MAX = 10_000
+"""Pairs of peers whose rate is remembered: 2 MiB. One that is forgotten may send a burst again."""
+TEXTS_KEPT_MAX = 10_000
+"""Texts remembered for REPEATS_MAX, by their hash: 3 MiB."""
+COUNTS_KEPT_MAX = 4_096
+"""Threads, exchanges and causes whose counts are held in memory; the others are counted anew in the database."""
+GIVEN_KEPT = 32
+"""Messages given to a peer since it last wrote that are held in memory, to find what made it write."""
+GIVEN_ROWS = 200
+"""Messages of a peer in which the database is searched for that: what is older is mostly in CAUSE_S no more."""
+EXCHANGE_ROWS = 2_000
+"""Messages from one peer to another that are counted at most, when a daemon begins or the pair was quiet for long."""
 
 # --- The Claude Code inbox (reference: measured with 2.1.328) ----------------------------------------------------
 
@@ -164,6 +200,21 @@ THREADS_MAX = 1_000
 CODEX_QUEUE_S = 8.0
 """How long `codex queue` may take: less than NUDGE_S. It takes 0.1 to 0.2 s."""
 
+# --- The configuration ----------------------------------------------------------------------------------------------
+
+CONFIG_BYTES_MAX = 64 * KIB
+"""A configuration file. All keys with a comment for each take 4 KiB; a repository's file comes from a stranger."""
+CONFIG_LOOK_S = 1.0
+"""Between two looks whether the person's file changed, and only while somebody needs a setting."""
+REPOSITORY_LOOK_S = 5.0
+"""The same for a repository's file. A look is a process of its own (10 ms), as its mount may hang."""
+COMPLETION_S = 0.5
+"""How long the completion of a name at the shell waits for the daemon. It answers in 2 ms; past this it annoys."""
+DESKTOP_GAP_S = 5.0
+"""Between two notifications on the desktop. What comes meanwhile is told in one."""
+DESKTOP_S = 5.0
+"""How long the desktop may take to accept one."""
+
 # --- Peers --------------------------------------------------------------------------------------------------------
 
 NAME_CHARS_MAX = 32
@@ -190,8 +241,20 @@ KILL_LOOK_S = 0.02
 """Between two looks whether it has ended."""
 GIT_S = 2.0
 """How long git may take to name a repository. It takes 2 ms; a dead network mount takes for ever."""
+BRANCH_S = 1.0
+"""How old what git said of a branch may be: many sessions of one folder are prompted in one second."""
 SUBAGENT_CALLS_MAX = 256
 """Tool calls of sub-agents remembered for one session, to be told apart from its own."""
+
+# --- Clocks ---------------------------------------------------------------------------------------------------------
+
+CLOCK_SET_S = 1.0
+"""A wall clock that differs by more from the time that passed was set. Time services slew smaller differences away."""
+CLOCK_STRETCHES_MAX = 64
+"""How many settings of the clock are remembered. Beyond, the oldest goes: what was stamped then is long gone."""
+MACHINE_OFF_S = 1 * DAY_S
+"""How much of the time that the machine was off counts. Only the wall clock tells of it, and after a boot it is wrong
+most easily: a battery ran out, a time service was not asked yet."""
 
 # --- The store ------------------------------------------------------------------------------------------------------
 
@@ -201,6 +264,14 @@ WAL_BYTES_MAX = 64 * MIB
 """journal_size_limit: the WAL is cut back to this after a checkpoint."""
 BUSY_MS = 5_000
 """How long SQLite waits for a lock that a person's own sqlite3 shell may hold."""
+
+CHECK_START_S = 0.3
+"""How long a start of the daemon may look through the database first. Measured: 0.06 s for 10,000 messages, 0.6 s for
+100,000; a larger one is looked through beside the work."""
+EXPORT_BYTES = 128 * KIB
+"""Text in one page of an export: some milliseconds of the daemon, so that those who send do not notice."""
+EXPORT_ROWS = 200
+"""Messages in one page of an export."""
 
 # --- Doctor -------------------------------------------------------------------------------------------------------
 

@@ -9,14 +9,15 @@ has at most one that is open: while it is open, every other carrier shows the he
 An offer closes on evidence, lapses at the second Stop without any or when the session ends, and never by time:
 a tool may run for ten minutes. What is evidence depends on the carrier:
 
-- inbox and queue: the message's id inside a prompt that the agent was given;
+- inbox and queue: the message's id inside a prompt that the agent was given, whatever became of the offer meanwhile;
 - hook context that went out with a prompt: any event but another prompt, at which the client may have taken both back;
 - tool result and other hook context: an event of a later *step* of the main agent, where a step is one request to the
   model; two calls of one step run one after the other before the model sees the first result, so a later call
   alone proves nothing;
 - a session without hooks shows no steps: there, an answer or a later `check_messages` closes the offers of
   earlier tool results;
-- one piece of evidence for a text holds for every message in that text.
+- one piece of evidence for a text holds for every message in that text; what tells of a message only (its id, an
+  answer) tells of a text if that is the only one that ever carried the message.
 
 Calls and events of sub-agents are no evidence, and sub-agents are given headings only.
 
@@ -78,6 +79,8 @@ class Carrier(StrEnum):
     """A person's terminal, which is shown what is printed on it."""
 
 
+WITH_PROMPT = "prompt:"
+"""Begins the name of a text that went out with a prompt, so that a daemon that comes back knows which did."""
 BY_PROMPT = frozenset({Carrier.INBOX})
 """Carriers whose evidence is the id inside a prompt."""
 BY_STEP = frozenset({Carrier.TOOL, Carrier.WAIT, Carrier.HOOK})
@@ -114,6 +117,16 @@ class Offer:
         """The message's id and the number of the attempt."""
         return f"{self.message}#{self.number}"
 
+    @property
+    def is_with_prompt(self) -> bool:
+        """Whether it went out with a prompt, hence before the step that its recipient was at: any event proves it."""
+        return self.call.startswith(WITH_PROMPT)
+
+    @property
+    def is_only(self) -> bool:
+        """Whether no other text ever carried the message: whoever read it read this one."""
+        return self.number == 1
+
 
 @dataclass(slots=True)
 class Entry:
@@ -125,6 +138,8 @@ class Entry:
     offer: Offer | None = None
     headed: bool = False
     """Whether its heading was shown beside an open offer, so that it is not repeated with every tool result."""
+    size: int = 0
+    """Bytes of its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,26 +177,40 @@ class Mailbox:
     """The unread mail of one peer and its open offers."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of the texts of all of them."""
     step: int = 0
     hooked: bool = False
     """Whether the session's hooks report to us; only then can steps be told apart."""
     subagent_calls: deque[str] = field(default_factory=lambda: deque(maxlen=SUBAGENT_CALLS_MAX))
     with_prompt: set[str] = field(default_factory=set)
-    """Messages whose text went out with a prompt after which nothing was heard yet."""
+    """Offers whose text went out with a prompt after which nothing was heard yet."""
     delegated: int = 0
     """Tools under way in which a sub-agent works, where hooks tell of sub-agents by these tools only."""
 
     # --- what comes in ---------------------------------------------------------------------------------------
 
     def accept(self, entry: Entry) -> None:
-        """Take in a message that is stored; a message already here stays as it is."""
-        self.entries.setdefault(entry.id, entry)
+        """Take in a message that is stored; a message already here stays as it is. Of two open offers (the end of the
+        first could not be stored, the second could) the later one counts.
+        """
+        here = self.entries.setdefault(entry.id, entry)
+        if here is entry:
+            self.size += entry.size
+        elif here.offer and entry.offer and entry.offer.number > here.offer.number:
+            here.offer = entry.offer
         if entry.offer:
-            self.step = max(self.step, entry.offer.step)
+            self.step = max(self.step, entry.offer.step + entry.offer.is_with_prompt)
+            self._note_prompt(entry.offer)  # Had anything been heard since, it would not be open any more.
 
     def waiting(self) -> list[str]:
         """Messages that no carrier has, oldest first."""
         return [entry.id for entry in self.entries.values() if entry.offer is None]
+
+    def newest_waits(self) -> bool:
+        """Whether no carrier has the newest message. All that waits need not be looked through for that."""
+        newest = next(reversed(self.entries.values()), None)
+        return newest is not None and newest.offer is None
 
     def open_offers(self, call: str | None = None) -> list[Offer]:
         """The open offers; with `call`, those of one text."""
@@ -203,6 +232,7 @@ class Mailbox:
         entry.headed = False
         step = self.step - 1 if boundary else self.step
         entry.offer = Offer(message, entry.attempts, carrier, call, step, written, given=self.step)
+        self._note_prompt(entry.offer)
         state = self._move(entry, State.OFFERED) if written else None
         return [Change(message, state, carrier, entry.offer, Outcome.OPEN)]
 
@@ -222,17 +252,33 @@ class Mailbox:
         full: Iterable[str],
         boundary: bool = False,
         written: bool = True,
-        with_prompt: bool = False,
     ) -> list[Change]:
         """Offer the messages `full`, out of the candidates, in the text named `call`.
 
-        It is not `written` yet if whoever puts it out will report that; a hook, say, cannot. What goes out
-        `with_prompt` may be taken back with it: Claude Code rewinds a prompt that its user interrupts at once.
+        It is not `written` yet if whoever puts it out will report that; a hook, say, cannot.
         """
         fresh = [message for message in full if self.entries[message].offer is None]
-        if with_prompt:
-            self.with_prompt.update(fresh)
         return [c for m in fresh for c in self.offer(m, carrier, call, written=written, boundary=boundary)]
+
+    def ask(self, message: str, call: str) -> list[Change]:
+        """The recipient asked for the text of a message: the answer named `call` is its offer now."""
+        entry = self.entries.get(message)
+        if entry is None or (entry.offer and entry.offer.call == call):
+            return []
+        before = self.failed(entry.offer.id, "asked for by id") if entry.offer else []
+        return [*before, *self.take(Carrier.TOOL, call, [message], written=False)]
+
+    def hold(self, call: str, messages: Iterable[str]) -> list[Change]:
+        """The texts of these messages stand in the result named `call`, which is not out yet. A daemon that lost sight
+        of that may have closed their offers, or opened others, of which the unwritten ones come to nothing.
+        """
+        changes: list[Change] = []
+        for entry in [self.entries[message] for message in messages if message in self.entries]:
+            if entry.offer and not entry.offer.written and entry.offer.call != call:
+                changes += self.failed(entry.offer.id, "it stands in a result")
+            if entry.offer is None:
+                changes += self.offer(entry.id, Carrier.WAIT, call, written=False)
+        return changes
 
     def headings(
         self,
@@ -270,7 +316,7 @@ class Mailbox:
         entry.offer.written = True
         if entry.offer.given != self.step:
             # The report came after its step ended; only what comes after the writing proves anything.
-            entry.offer.step = max(entry.offer.step, self.step)
+            entry.offer.step = max(entry.offer.step, self.step - entry.offer.is_with_prompt)
         return [Change(entry.id, self._move(entry, State.OFFERED), entry.offer.carrier, entry.offer, Outcome.OPEN)]
 
     def failed(self, offer_id: str, why: str) -> list[Change]:
@@ -283,6 +329,19 @@ class Mailbox:
         unwritten = [o for o in self.open_offers() if not o.written and (calls is None or o.call in calls)]
         return [change for offer in unwritten for change in self.failed(offer.id, why)]
 
+    def report(self, change: Change) -> list[Change]:
+        """Take in once more what could not be stored: that a text was written, shown, or is over."""
+        offer, outcome = change.offer, change.outcome
+        if offer is None or outcome is None:
+            return self._read_late({change.message}) if change.state is State.SHOWN else []
+        entry = self._offered(offer.id)
+        if entry is None:
+            return []
+        if outcome is Outcome.OPEN:
+            return self.written(offer.id)
+        shown = outcome is Outcome.SHOWN
+        return list(self._shown(entry, offer)) if shown else self._close(entry, outcome, change.reason)
+
     # --- evidence -----------------------------------------------------------------------------------------------
 
     def signal(self, kind: Signal, ids: Iterable[str] = (), *, again: bool = False) -> list[Change]:
@@ -290,12 +349,15 @@ class Mailbox:
         going at the stop before: what was posted meanwhile waits for the next turn, so it counts as the same stop.
         """
         self.hooked = True
-        changes = [*self._see_prompt(set(ids)), *self._rewind()] if kind is Signal.PROMPT else []
+        named = set(ids)
+        changes = [*self._see_prompt(named), *self._rewind()] if kind is Signal.PROMPT else []
         self.with_prompt.clear()
         if kind in (Signal.PROMPT, Signal.STOP):
             self.step += 1
             self.delegated = 0  # A tool that was interrupted does not tell that it has run.
         changes += self._see_steps()
+        if kind is Signal.PROMPT:
+            changes += self._read_late(named)
         if kind is Signal.STEP:
             self.step += 1
         if kind is Signal.STOP and not again:
@@ -309,13 +371,16 @@ class Mailbox:
         return self._show(o for o in self.open_offers() if o.carrier in BY_STEP and o.written and o.call != call)
 
     def acknowledge(self, message: str) -> list[Change]:
-        """The recipient answered `message`: it has read the text that carried it, and all else in that text."""
+        """The recipient answered `message`: it has read a text that carried it. If there was one only, it has read all
+        else in that.
+        """
         entry = self.entries.get(message)
         if entry is None:
             return []
         changes = []
         if entry.offer:
-            others = [o for o in self.open_offers(entry.offer.call) if o.message != message]
+            beside = self.open_offers(entry.offer.call) if entry.offer.is_only else []
+            others = [o for o in beside if o.message != message]
             changes = [Change(message, None, "answered", entry.offer, Outcome.SHOWN), *self._show(others)]
         return [*changes, self._end(entry, State.ACKNOWLEDGED, "answered")]
 
@@ -352,6 +417,13 @@ class Mailbox:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
+    def _note_prompt(self, offer: Offer) -> None:
+        """What goes out with a prompt may be taken back with it: Claude Code rewinds one that its user interrupts at
+        once.
+        """
+        if offer.is_with_prompt:
+            self.with_prompt.add(offer.id)
+
     def _move(self, entry: Entry, state: State) -> State:
         check(entry.state, state)
         entry.state = state
@@ -361,6 +433,7 @@ class Mailbox:
         self._move(entry, state)
         entry.offer = None
         del self.entries[entry.id]
+        self.size -= entry.size
         return Change(entry.id, state, reason)
 
     def _offered(self, offer_id: str) -> Entry | None:
@@ -380,13 +453,27 @@ class Mailbox:
         yield self._end(entry, State.SHOWN, offer.carrier)
 
     def _see_prompt(self, ids: set[str]) -> list[Change]:
-        calls = {o.call for o in self.open_offers() if o.carrier in BY_PROMPT and o.message in ids}
-        return self._show(o for o in self.open_offers() if o.call in calls)
+        lines = [o for o in self.open_offers() if o.carrier in BY_PROMPT]
+        calls = {o.call for o in lines if o.message in ids and o.is_only}
+        # Of a line that is yet to be written nothing else was read: another one came that its client kept for long.
+        return self._show(o for o in lines if o.message in ids or (o.call in calls and o.written))
+
+    def _read_late(self, ids: set[str]) -> list[Change]:
+        """The model is being given these very texts, in a line whose offer is over: another carrier has the message
+        now, or none.
+        """
+        changes: list[Change] = []
+        for entry in [entry for entry in self.entries.values() if entry.id in ids]:
+            if entry.offer:
+                changes.append(Change(entry.id, None, "an earlier line was read", entry.offer, Outcome.LAPSED))
+            if entry.state is State.QUEUED:
+                changes.append(Change(entry.id, self._move(entry, State.OFFERED), Carrier.INBOX))
+            changes.append(self._end(entry, State.SHOWN, Carrier.INBOX))
+        return changes
 
     def _rewind(self) -> list[Change]:
         """A prompt follows a prompt, and nothing came of the first: what went out with it may never have been sent."""
-        entries = [self.entries[message] for message in self.with_prompt if message in self.entries]
-        unproved = [entry for entry in entries if entry.offer and entry.offer.carrier is Carrier.HOOK]
+        unproved = [self.entries[o.message] for o in self.open_offers() if o.id in self.with_prompt]
         return [c for entry in unproved for c in self._close(entry, Outcome.LAPSED, "its prompt was taken back")]
 
     def _see_steps(self) -> list[Change]:

@@ -111,6 +111,8 @@ class Peer:
     """Where its client can be told that there is mail; empty if nowhere."""
     heard: float | None = None
     """When its session last gave a sign: an event of its hooks, a call of a tool."""
+    prompted: float | None = None
+    """When its user spoke to it last."""
     followed: bool = False
     """Whether its client tells us when the session is unloaded; known to the running daemon only."""
     busy: bool = False
@@ -156,9 +158,10 @@ def gone(peer: Peer) -> Event:
     return Event.GONE if resumable and not peer.one_shot else Event.FINISHED
 
 
-def summary_of(peer: Peer, now: float) -> Summary:
-    """What others are told, at the time `now`, that a peer does."""
-    return summary(peer.summary, peer.summary_at, peer.activity, peer.heard, now)
+def summary_of(peer: Peer, now: float, *, prompts: bool = True, files: bool = True) -> Summary:
+    """What others are told, at the time `now`, that a peer does; without its prompts or files, if so wished."""
+    told = peer.activity.line(prompts=prompts, files=files)
+    return summary(peer.summary, peer.summary_at, told, peer.heard, now)
 
 
 class Roster:
@@ -263,7 +266,7 @@ def newest(peers: Iterable[Peer]) -> Peer | None:
 # --- What peers are called ------------------------------------------------------------------------------------
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_CHARS_MAX - 1}}}")
-RESERVED_NAMES = frozenset({"all", "me", "repo", "role", "network", "machine", "directory"})
+RESERVED_NAMES = frozenset({"all", "me", "repo", "role", "network", "machine", "directory", "coterie"})
 
 
 def check_name(name: str, what: str = "name") -> str:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
 
 _armed: dict[str, int] = {}
+_end: Callable[[], None] = _kill
 
 
-def arm(name: str, visit: int) -> None:
-    """Have this process killed with SIGKILL at the `visit`-th time (from 1) that it comes to the point `name`."""
+def arm(name: str, visit: int, end: Callable[[], None] = _kill) -> None:
+    """Have this process killed with SIGKILL at the `visit`-th time (from 1) that it comes to the point `name`; or have
+    `end` called, where a process is only simulated.
+    """
+    global _end
     if name not in POINTS:
         raise ValueError(f"no crash point {name!r}; there are: {', '.join(POINTS)}")
-    _armed[name] = visit
+    _armed[name], _end = visit, end
+
+
+def disarm() -> None:
+    """Have nothing happen at any point."""
+    _armed.clear()
 
 
 def point(name: str) -> None:
@@ -21,7 +36,7 @@ def point(name: str) -> None:
         return
     _armed[name] -= 1
     if _armed[name] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        _end()
 
 
 POINTS = (
@@ -31,5 +46,7 @@ POINTS = (
     "before-push",  # the sender may know; the recipient's adapter has not been told
     "after-push",  # the adapter may have posted; its report has not been stored
     "migration-statement",  # inside the transaction of a migration
+    "copy-written",  # a copy of the database is written, not yet on the disk and without its name
+    "restore-step",  # between two renames of a restore
     "before-answer",  # an answer is ready and not sent
 )

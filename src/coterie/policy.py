@@ -14,6 +14,10 @@ HUMAN_METHODS = {
     "daemon.down": "coterie down",
     "daemon.up": "coterie up",
     "init": "coterie init",
+    "backups.make": "coterie backup",
+    "backups.restore": "coterie restore FILE",
+    "config.set": "coterie config set KEY VALUE",
+    "config.unset": "coterie config unset KEY",
     "peers.rename_other": "coterie name NEW --peer PEER",
     "peers.allow_kill": "coterie kill --allow-agents repo",
 }

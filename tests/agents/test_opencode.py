@@ -283,6 +283,7 @@ def test_without_context_a_prompt_stays_as_it_is(client: Client, answer: str) ->
     assert client.prompt() == [{"type": "text", "text": "fix it"}]
 
 
+@pytest.mark.promise("R3")
 def test_context_comes_with_the_results_of_both_sorts_of_tools(client: Client) -> None:
     client.prompt()
     client.answers("after-tool", '{"context": "mail"}')

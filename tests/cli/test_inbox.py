@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from cli.conftest import Shell, parsed
 from cli.detached import COTERIE
 from coterie.cli.inbox import _note
@@ -45,6 +47,7 @@ def test_what_does_not_get_out_stays_unread(shell: Shell) -> None:
     assert shell.place.state(message) == "shown"
 
 
+@pytest.mark.promise("T1")
 def test_text_cannot_act_on_the_terminal_nor_pass_for_ours(shell: Shell) -> None:
     text = f"{EVIL}{' ' * 60}from root (person)  m_0"
     message = shell.ok("send", "me", stdin=text.encode())[:14]

@@ -45,6 +45,7 @@ def fails(ended: Ended, *says: str) -> None:
         assert words in ended.err
 
 
+@pytest.mark.promise("I3", "I4")
 def test_in_twice_and_out_again(shell: Shell, home: Path) -> None:
     before = files(home)
     ended = shell.run("init", *YES)
@@ -74,6 +75,7 @@ def test_in_twice_and_out_again(shell: Shell, home: Path) -> None:
     assert "nothing to do" in shell.ok("init", "--remove", *YES)
 
 
+@pytest.mark.promise("I4")
 def test_a_dry_run_shows_everything_and_does_nothing(shell: Shell, home: Path) -> None:
     before = files(home)
     said = shell.ok("init", "--dry-run", "--force")
@@ -85,6 +87,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(shell: Shell, home: Path) -
     assert not os.path.exists(shell.place.home.database)
 
 
+@pytest.mark.promise("I1")
 def test_at_a_terminal_it_asks_once(shell: Shell, home: Path) -> None:
     before = files(home)
     no = shell.start("init", "claude", "--force", terminal=80)
@@ -147,6 +150,7 @@ def test_switched_off_it_can_be_taken_out_all_the_same(shell: Shell, home: Path)
     assert shell.run("peers").status == 3
 
 
+@pytest.mark.promise("I4")
 def test_one_agent_by_name(shell: Shell, home: Path) -> None:
     shell.ok("init", "gemini", *YES)
     assert sorted(files(home)) == [".claude/settings.json", ".gemini/settings.json"]
@@ -269,6 +273,7 @@ def test_what_another_run_remembers_is_kept(shell: Shell, home: Path) -> None:
     assert files(home) == before
 
 
+@pytest.mark.promise("I1")
 def test_what_was_not_shown_is_not_done(shell: Shell, home: Path) -> None:
     before = files(home)
     shell.ok("init", *YES)

@@ -127,6 +127,7 @@ def test_one_that_does_not_end_is_not_said_to_have_ended(shell: Shell) -> None:
     assert not running(deaf.pids["pid"])
 
 
+@pytest.mark.promise("A2", "G5")
 def test_agents_may_end_nobody_by_default(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     assert "kill_peer" not in tools_of(api)
@@ -136,6 +137,7 @@ def test_agents_may_end_nobody_by_default(daemon: Place) -> None:
     assert running(web.pids["pid"])
 
 
+@pytest.mark.promise("A2", "G5")
 def test_allowed_to_they_may_in_their_own_repository(shell: Shell) -> None:
     here, there = repository(shell.place, "here"), repository(shell.place, "there")
     assert "sessions of their own repository" in shell.ok("kill", "--allow-agents", "repo", "--i-am-human")
@@ -168,6 +170,7 @@ def test_an_agents_shell_may_no_more_than_its_tool(daemon: Place) -> None:
     assert running(web.pids["pid"])
 
 
+@pytest.mark.promise("A2")
 def test_a_thread_that_shares_its_process_is_interrupted_and_nothing_is_signalled(shell: Shell) -> None:
     shell.place.start(patch=INTERRUPTS)
     codex = shell.place.agent(client="codex-mcp-client", inbox=False)
@@ -215,6 +218,7 @@ def test_an_agent_without_a_terminal_is_told_that_it_may_not(daemon: Place) -> N
 # --- one process for several ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("A2")
 def test_an_agent_ends_no_process_that_serves_another_too(shell: Shell, folders: subprocess.Popen[bytes]) -> None:
     shell.ok("kill", "--allow-agents", "machine", "--i-am-human")
     api = shell.place.named("api", cwd=str(shell.place.root / "left"))
@@ -227,6 +231,7 @@ def test_an_agent_ends_no_process_that_serves_another_too(shell: Shell, folders:
     assert folders.poll() is None
 
 
+@pytest.mark.promise("A2")
 def test_a_person_is_told_before_who_else_ends(shell: Shell, folders: subprocess.Popen[bytes]) -> None:
     alone = shell.run("kill", "left-opencode")
     assert alone.status == 1

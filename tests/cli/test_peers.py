@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from cli.conftest import Shell, parsed
 from cli.detached import COTERIE
@@ -26,12 +27,45 @@ def test_everybody_is_a_row_and_nothing_is_cut_in_a_pipe(shell: Shell) -> None:
     api.tool("set_summary", role="builder", summary="builds the api, " + "very " * 50 + "carefully")
     shell.peer("other").send("look at this", to=shell.peer("reviewer", cwd=f"{shell.cwd}/work").card["id"])
     said = shell.ok("peers")
-    _, heading, *rows = said.splitlines()
-    assert heading.split() == ["NAME", "AGENT", "STATE", "ROLE", "WHERE", "REACH", "UNREAD", "ID", "SUMMARY"]
-    by_name = {row.split()[0]: row.split() for row in rows}
-    assert by_name["api"][1:7] == ["claude", "live", "builder", "/usr", "inbox", "0"]
-    assert by_name["api"][-1] == "carefully"
-    assert by_name["reviewer"][1:7] == ["codex", "live", "-", "~/work", "tools", "1"]
+    _, heading, *rows, sums = said.splitlines()
+    assert heading.split() == [
+        "NAME", "AGENT", "STATE", "DOES", "UNREAD", "WAITS", "REACH", "SIGN", "CPU", "MEM", "ROLE", "WHERE", "BRANCH",
+        "ID", "SUMMARY",
+    ]  # fmt: skip
+    by_name = {row.split()[0]: dict(zip(heading.split(), row.split(), strict=False)) for row in rows}
+    assert by_name["api"].items() >= {
+        "AGENT": "claude", "STATE": "live", "DOES": "-", "UNREAD": "0", "WAITS": "-", "REACH": "inbox",
+        "ROLE": "builder", "WHERE": "/usr", "SUMMARY": "builds",
+    }.items()  # fmt: skip
+    assert by_name["reviewer"].items() >= {
+        "AGENT": "codex", "STATE": "live", "UNREAD": "1", "WAITS": "0s", "REACH": "tools", "WHERE": "~/work",
+    }.items()  # fmt: skip
+    assert re.fullmatch(r"3 peers: 3 live  1 unread for 0s  (cpu \d+%  )?memory \d+M in \d+ processes", sums)
+
+
+def test_it_shows_what_a_session_does_and_takes(shell: Shell) -> None:
+    api = shell.place.named("api", inbox=False)
+    shell.ok("send", "api", "for you")
+    api.hook("UserPromptSubmit", prompt="fix the build")
+    heading, row, sums = shell.ok("peers").splitlines()[1:]
+    assert "works" in row
+    assert row.endswith("asked: fix the build")
+    assert re.search(r"inbox|hooks", row)
+    assert re.search(r" \d+M ", row)
+    assert "1 at work" in sums
+    api.hook("Stop")
+    assert " idle " in shell.ok("peers")
+    shell.place.kill()
+    assert " idle " not in shell.ok("peers"), "the next daemon has not heard of it yet"
+    shell.peer("one")
+    shell.peer("two")
+    assert len(re.findall(r"\d+M\*", shell.ok("peers"))) == 2, "of two sessions of one process"
+
+
+def test_your_own_mail_is_the_first_thing_you_see(shell: Shell) -> None:
+    me = shell.json("peers")["me"]["id"]
+    shell.peer("api").send("?", to=me)
+    assert "1 unread for 0s: coterie inbox" in shell.ok("peers").splitlines()[0]
 
 
 def test_narrow_terminals_get_fewer_columns_and_no_broken_line(shell: Shell) -> None:
@@ -43,9 +77,13 @@ def test_narrow_terminals_get_fewer_columns_and_no_broken_line(shell: Shell) -> 
     for (columns, _), ended in zip(ways, [command.finish() for command in started], strict=True):
         said = ended.out.splitlines()
         assert said[0].startswith("you are ")
-        assert said[-2].startswith("NAME")
-        assert ("SUMMARY" in said[-2]) == (columns == 80)
-        assert said[-1].startswith("api ")
+        (heading,) = [number for number, line in enumerate(said) if line.startswith("NAME")]
+        for column in ("STATE", "DOES", "UNREAD"):
+            assert column in said[heading]
+        for column in ("SUMMARY", "REACH", "CPU", "MEM"):
+            assert (column in said[heading]) == (columns == 80)
+        assert said[heading + 1].startswith("api ")
+        assert said[heading + 2].startswith("1 peer: 1 live")
         assert all(text_width(line) <= columns for line in said)
 
 
@@ -76,10 +114,13 @@ def test_a_folder_that_is_no_more_is_told(shell: Shell) -> None:
 def test_json_has_stable_keys(shell: Shell) -> None:
     shell.peer("api")
     found = shell.json("peers")
-    assert set(found) == {"scope", "me", "peers"}
+    assert set(found) == {"scope", "me", "peers", "total"}
+    assert set(found["total"]) == {"cpu_percent", "memory_bytes", "processes"}
     assert found["me"]["kind"] == "person"
     assert set(found["peers"][0]) >= {
         "id", "name", "kind", "state", "role", "cwd", "repo", "summary", "reach", "unread", "since",
+        "oldest_unread_s", "branch", "busy", "heard_s", "cpu_percent", "cpu_over_s", "memory_bytes", "processes",
+        "shared_by",
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ def test_json_is_ascii_without_any_control_character() -> None:
     assert json.loads(line) == nasty
 
 
+@pytest.mark.promise("T1")
 def test_text_of_peers_is_on_one_line_and_does_nothing() -> None:
     assert say.plain("a\x1b]0;owned\x07\nb\u202e") == "a[U+001B]]0;owned[U+0007] b[U+202E]"
 
@@ -75,13 +76,14 @@ def test_the_width_is_that_of_columns_or_the_terminal(monkeypatch: pytest.Monkey
         assert say.width() == width
 
 
+@pytest.mark.promise("C1")
 def test_errors_are_an_object_too_with_the_same_exit_code(shell: Shell) -> None:
     for command, kind, status in (
         (["status"], "unavailable", 3),
         (["send", "nobody", "hi"], "no-match", 1),
         (["send"], "bad-input", 2),
         (["nonsense"], "bad-input", 2),
-        (["down"], "human-only", 1),
+        (["down"], "no-terminal", 1),
     ):
         ended, plain = shell.all([*command, "--json"], command)
         assert ended.status == status == plain.status

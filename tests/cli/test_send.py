@@ -19,6 +19,7 @@ def gone(place: Place, name: str, state: str) -> None:
     wait_for(lambda: place.row("SELECT state FROM peers WHERE name = ?", name)[0] == state, f"{name} is {state}")
 
 
+@pytest.mark.promise("M2")
 def test_a_message_through_an_inbox_is_offered_and_not_called_more(shell: Shell) -> None:
     api = shell.place.named("api")
     said = shell.ok("send", "api", "the", "tests", "are", "green")
@@ -27,6 +28,7 @@ def test_a_message_through_an_inbox_is_offered_and_not_called_more(shell: Shell)
     assert said[:14] in line
 
 
+@pytest.mark.promise("M1")
 def test_a_queued_message_is_called_queued_and_why(shell: Shell) -> None:
     shell.place.named("away").kill()
     shell.peer("tools")
@@ -57,6 +59,7 @@ def test_a_queued_message_is_called_queued_and_why(shell: Shell) -> None:
         ("expired", None, "inbox", "live", "expired"),
     ],
 )
+@pytest.mark.promise("M5")
 def test_every_outcome_has_its_words(state: str, carrier: str, reach: str, to_state: str, says: str) -> None:
     copy = {"id": "m_1", "to": "bob", "to_state": to_state, "state": state, "carrier": carrier, "reach": reach}
     assert outcome(copy, 7200).startswith(f"m_1 to bob ({to_state}): {says}")

@@ -68,3 +68,14 @@ def test_a_home_that_others_may_enter_is_refused_with_the_fix(shell: Shell) -> N
     ended = shell.run("peers")
     assert ended.status == 3
     assert f"hint: chmod 700 {shell.place.home.folder}" in ended.err
+
+
+def test_mail_that_waits_is_seen_here_too(shell: Shell) -> None:
+    api = shell.peer("api")
+    assert "unread" not in shell.ok("status")
+    me = shell.json("peers")["me"]["id"]
+    api.send("for you", to=me)
+    shell.ok("send", "api", "for api")
+    found = shell.json("status")["unread"]
+    assert (found["messages"], found["peers"], found["yours"]) == (2, 2, 1)
+    assert "unread    2 messages of 2 peers, the oldest for 0s; 1 for you: coterie inbox\n" in shell.ok("status")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from coterie.cli.times import duration, in_words, moment, span
+from coterie.cli.times import duration, in_words, moment, since, span
 from coterie.errors import BadInput
 
 
@@ -21,6 +21,19 @@ def test_durations_are_read(text: str, seconds: int) -> None:
 def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(BadInput, match="90s, 30m, 2h, 3d"):
         duration(text)
+
+
+def test_a_moment_is_a_time_ago_or_a_date_here() -> None:
+    assert since("2h", 10_000) == 2_800
+    assert since("9999d", 10_000) == 0
+    assert since("2026-11-02", 0) == time.mktime((2026, 11, 2, 0, 0, 0, 0, 0, -1))
+    assert since("2026-11-02 14:30", 0) == since("2026-11-02T14:30", 0) == since("2026-11-02", 0) + 14.5 * 3600
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "99999-01-01"])
+def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(BadInput, match="2026-11-02"):
+        since(text, 0)
 
 
 @pytest.mark.parametrize(

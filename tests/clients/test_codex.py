@@ -77,6 +77,7 @@ def test_a_busy_window_is_told_within_its_turn(coterie: Lab, bob: Codex) -> None
     assert len(bob.frames()) == 1
 
 
+@pytest.mark.promise("R2", "T3")
 def test_with_hooks_the_text_comes_with_the_nudges_own_turn(coterie: Lab, hooked: Codex) -> None:
     hooked.answers("question-3", "answer-3")
     coterie.send("bob-codex", "question-3")
@@ -90,6 +91,7 @@ def test_with_hooks_the_text_comes_with_the_nudges_own_turn(coterie: Lab, hooked
     assert len(hooked.frames()) == 1
 
 
+@pytest.mark.promise("R2")
 def test_with_hooks_a_busy_window_gets_the_text_with_its_next_tool_result(coterie: Lab, hooked: Codex) -> None:
     work = hooked.when("work-2", f"{WORK}\nSAY:worked").held()
     hooked.ask("work-2")
@@ -163,6 +165,7 @@ def test_a_daemon_that_is_killed_finds_the_threads_again(coterie: Lab, bob: Code
 
 
 @pytest.mark.parametrize(("does", "carrier"), [(f"{WORK}\nSAY:done", "hook"), ("SAY:done", "tool")])
+@pytest.mark.promise("R2")
 def test_a_headless_run_gets_mail_by_its_hooks(coterie: Lab, does: str, carrier: str) -> None:
     """After a tool the text itself; what a Stop adds stands in the user's role, so it is a word without the text."""
     add_hooks(coterie)

@@ -22,6 +22,7 @@ def bob(coterie: Lab) -> Gemini:
     return bob
 
 
+@pytest.mark.promise("R4")
 def test_a_headless_run_gets_mail_with_a_tool_result_and_answers(coterie: Lab) -> None:
     ann = coterie.gemini("ann")
     work = ann.when("work-1", f"{WORK}\nSAY:done").held()
@@ -40,6 +41,7 @@ def test_a_headless_run_gets_mail_with_a_tool_result_and_answers(coterie: Lab) -
     coterie.wait_message("answer-1", "queued")
 
 
+@pytest.mark.promise("R4")
 def test_a_headless_run_is_kept_going_once_for_mail_that_came_in_its_last_step(coterie: Lab) -> None:
     ann = coterie.gemini("ann")
     work = ann.when("work-2", "SAY:done").held()
@@ -57,6 +59,7 @@ def test_a_headless_run_is_kept_going_once_for_mail_that_came_in_its_last_step(c
     assert [peer for peer in coterie.peers() if peer["kind"] == "gemini"] == []
 
 
+@pytest.mark.promise("R4")
 def test_a_window_is_told_who_it_is_and_gets_mail_with_its_next_prompt(coterie: Lab, bob: Gemini) -> None:
     coterie.send("bob-gemini", "question-3")
     bob.answers("question-3", "answer-3")

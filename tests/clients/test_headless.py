@@ -68,6 +68,7 @@ def test_claude_without_an_inbox_gets_mail_after_a_tool(deaf: Claude) -> None:
     assert ["PostToolUse" in entry.text for entry in shown] == [True]
 
 
+@pytest.mark.promise("R1")
 def test_claude_without_an_inbox_gets_mail_when_it_wants_to_stop(deaf: Claude) -> None:
     answer_during(deaf.lab, deaf, "SAY:worked", "hook")
     assert len(deaf.frames()) == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from clients.lab import Lab
 
 YES = ("--yes", "--i-am-human", "--force")
@@ -27,6 +29,7 @@ def configurations(lab: Lab) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
 
+@pytest.mark.promise("I1")
 def test_init_connects_all_four_and_can_be_taken_back(lab: Lab) -> None:
     settings = lab.home / ".gemini" / "settings.json"
     settings.write_text("// mine\n" + settings.read_text())

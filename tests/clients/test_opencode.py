@@ -38,6 +38,7 @@ def idle(coterie: Lab, bob: OpenCode) -> None:
     bob.wait_idle()
 
 
+@pytest.mark.promise("R3", "T3")
 def test_an_idle_window_is_woken_by_a_word_and_the_text_comes_with_it(coterie: Lab, bob: OpenCode) -> None:
     bob.answers("question-1", "answer-1")
     coterie.send("bob-opencode", "question-1")
@@ -82,6 +83,7 @@ def test_what_came_before_the_first_prompt_comes_with_it(coterie: Lab, window: O
     assert len(window.frames()) == 1
 
 
+@pytest.mark.promise("R3")
 def test_a_busy_session_gets_it_with_the_next_tool_result(coterie: Lab, bob: OpenCode) -> None:
     work = bob.when("work-1", f"{WORK}\nSAY:worked").held()
     bob.ask("work-1")
@@ -103,6 +105,7 @@ def test_mail_that_came_in_the_last_step_wakes_it_at_its_end(coterie: Lab, bob: 
     assert [len(bob.frames("question-5")), bob.saw(NUDGE)] == [1, True]
 
 
+@pytest.mark.promise("R3")
 def test_a_run_gets_mail_with_a_tool_result_and_is_over_with_its_answer(coterie: Lab) -> None:
     ann = coterie.opencode("ann")
     work = ann.when("work-3", f"{WORK}\nSAY:done").held()

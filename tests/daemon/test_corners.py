@@ -105,6 +105,7 @@ def test_an_answer_that_outlived_the_patience_of_its_caller_takes_another_way(pl
 
 
 @pytest.mark.slow
+@pytest.mark.promise("D6")
 def test_what_a_stopped_daemon_held_is_neither_lost_nor_said_to_be_undone(daemon: Place) -> None:
     """The daemon stands still for longer than an adapter waits."""
     api, web = daemon.named("api"), daemon.named("web", inbox=False)

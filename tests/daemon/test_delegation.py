@@ -41,6 +41,7 @@ def test_who_it_is_comes_with_the_first_prompt_where_the_start_has_no_room(daemo
     assert hook(bob, "BeforeAgent", prompt="hello again") == ""
 
 
+@pytest.mark.promise("R4", "T3")
 def test_at_a_stop_it_is_kept_going_by_a_word_and_the_text_comes_as_context(daemon: Place, bob: Agent) -> None:
     hook(bob, "BeforeAgent", prompt="hello")
     message = send(daemon, "look here")

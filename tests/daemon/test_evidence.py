@@ -41,6 +41,7 @@ def quiet(daemon: Place) -> tuple[Place, Agent, Agent]:
     return daemon, api, web
 
 
+@pytest.mark.promise("M3")
 def test_the_id_inside_a_prompt_is_evidence_for_the_inbox(pair: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = pair
     message = message_from(api, "web", "by inbox")
@@ -70,6 +71,7 @@ def test_an_id_that_a_peer_or_a_person_mentions_is_none(pair: tuple[Place, Agent
     daemon.wait_state(message, "offered")
 
 
+@pytest.mark.promise("D3")
 def test_two_carriers_race_and_one_has_the_text(pair: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = pair
     messages = [message_from(api, "web", f"race {n}") for n in range(5)]
@@ -137,6 +139,7 @@ def test_a_text_that_comes_during_a_turn_that_is_kept_going_is_not_brought_twice
     assert len(web.inbox) == 1
 
 
+@pytest.mark.promise("M3")
 def test_a_tool_result_is_evidenced_by_a_later_step_and_not_by_the_same_one(quiet: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = quiet
     message = message_from(api, "web", "with a result")
@@ -217,6 +220,7 @@ def test_an_answer_acknowledges_it_and_shows_all_that_came_with_it(quiet: tuple[
     daemon.wait_state(two, "shown")
 
 
+@pytest.mark.promise("X2")
 def test_the_end_of_a_session_makes_unevidenced_mail_wait_for_the_next(pair: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = pair
     message = message_from(api, "web", "before the end")
@@ -275,6 +279,7 @@ def test_a_cancelled_call_gives_its_mail_to_the_next_carrier(quiet: tuple[Place,
         wait_for(lambda: any(whole(text, message) for text in [*texts, web.tool("list_peers")]), "it is offered again")
 
 
+@pytest.mark.promise("M4")
 def test_an_answer_to_a_message_that_was_shown_acknowledges_it(pair: tuple[Place, Agent, Agent]) -> None:
     daemon, api, web = pair
     message = message_from(api, "web", "hello")

@@ -128,7 +128,7 @@ def test_asked_to_retire_it_ends_in_good_order(daemon: Place) -> None:
     session = daemon.connect("cli")
     assert session.call("daemon.retire") == {"leaving": True, "pid": daemon.pid()}
     assert daemon.daemons[0].wait(20) == 0
-    assert sorted(os.listdir(daemon.home.folder)) == ["coterie.db", "daemon.lock", "daemon.log"]
+    assert sorted(os.listdir(daemon.home.folder)) == ["clock.json", "coterie.db", "daemon.lock", "daemon.log"]
     with pytest.raises(Unavailable):
         session.call("daemon.status")
     with pytest.raises(Unavailable) as caught:
@@ -141,7 +141,7 @@ def test_asked_to_retire_it_ends_in_good_order(daemon: Place) -> None:
 def test_a_signal_ends_it_in_good_order(daemon: Place, number: int) -> None:
     daemon.daemons[0].send_signal(number)
     assert daemon.daemons[0].wait(20) == 0
-    assert sorted(os.listdir(daemon.home.folder)) == ["coterie.db", "daemon.lock", "daemon.log"]
+    assert sorted(os.listdir(daemon.home.folder)) == ["clock.json", "coterie.db", "daemon.lock", "daemon.log"]
 
 
 def test_a_daemon_that_makes_room_leaves_no_call_of_a_session_unserved(daemon: Place) -> None:
@@ -149,8 +149,9 @@ def test_a_daemon_that_makes_room_leaves_no_call_of_a_session_unserved(daemon: P
     ann = daemon.named("ann")
     daemon.named("bob", inbox=False)
     asked = []
-    for _ in range(5):
-        asked += [ann.ask_tool("send_message", to="bob", message="in the middle of it") for _ in range(20)]
+    for turn in range(5):
+        texts = [f"in the middle of it, {turn}, {number}" for number in range(20)]
+        asked += [ann.ask_tool("send_message", to="bob", message=text) for text in texts]
         asked += [ann.ask_tool("check_messages")]
         pid = daemon.pid()
         daemon.connect("cli").call("daemon.retire")
@@ -180,6 +181,45 @@ def test_what_fails_because_it_leaves_is_cut_off_unanswered(place: Place) -> Non
         raw.ask("messages.send", id=ids.new_message_id(), to="me", text="x")
         assert raw.ends()
     assert leaving.wait(20) == 0
+
+
+READS_WHEN_IT_IS_CLOSED = """
+import asyncio, coterie.daemon.handlers as handlers
+inner = handlers.METHODS["messages.log"]
+async def log(daemon, connection, params):
+    daemon.leave()
+    while daemon.store._reader:
+        await asyncio.sleep(0)
+    return inner(daemon, connection, params)
+handlers.METHODS["messages.log"] = log
+"""
+READS_AT_THE_VERY_END = """
+import asyncio, coterie.daemon.handlers as handlers
+inner = handlers.METHODS["messages.log"]
+async def log(daemon, connection, params):
+    daemon.leave()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        inner(daemon, connection, params)
+handlers.METHODS["messages.log"] = log
+"""
+
+
+@pytest.mark.parametrize("patch", [READS_WHEN_IT_IS_CLOSED, READS_AT_THE_VERY_END])
+def test_what_finds_the_store_closed_is_cut_off_unanswered(place: Place, patch: str) -> None:
+    """No word that nothing was stored, and no defect in the log: the next daemon knows what is there."""
+    leaving = place.start(patch=patch)
+    with Raw(place.home.socket) as raw:
+        raw.greet().call("peers.register", kind="other", cwd="/")
+        raw.ask("messages.log")
+        assert raw.ends()
+    assert leaving.wait(20) == 0
+    log = Path(place.home.log).read_text()
+    assert "main: left" in log
+    assert "ERROR" not in log
+    if patch is READS_AT_THE_VERY_END:
+        assert "not done: the daemon is leaving" in log, "or nothing is shown"
 
 
 def test_a_session_notices_nothing_of_it(place: Place) -> None:
@@ -226,7 +266,7 @@ with Raw(sys.argv[1]) as raw:
 
 def test_only_a_person_at_a_terminal_or_one_who_says_so_switches_off(daemon: Place) -> None:
     refused = down(daemon)
-    assert kind(refused) == "human-only"
+    assert kind(refused) == "no-terminal"
     assert "coterie down --i-am-human" in refused["error"]["data"]["hint"]
     marked = daemon.environ | {"CLAUDECODE": "1"}
     for params in ({}, {"i_am_human": True}):

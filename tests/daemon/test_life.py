@@ -63,6 +63,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
+@pytest.mark.promise("P1")
 def test_of_fifty_racing_starters_all_get_the_same_daemon_in_a_hundred_rounds(place: Place) -> None:
     """Between rounds it is killed with kill -9, so that each round is a takeover as well."""
     pids = set()
@@ -124,6 +125,7 @@ def test_a_lock_file_without_a_daemon_is_no_obstacle(place: Place) -> None:
 # --- stopped, and not robbed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P1")
 def test_a_stopped_daemon_is_never_robbed(daemon: Place) -> None:
     pid = daemon.pid()
     with stopped(pid):
@@ -137,6 +139,7 @@ def test_a_stopped_daemon_is_never_robbed(daemon: Place) -> None:
     assert daemon.agent("session-a").tool("list_peers")
 
 
+@pytest.mark.promise("P1")
 def test_nor_is_one_that_was_stopped_before_it_listened(daemon: Place) -> None:
     """It holds the lock, and there is no socket."""
     pid = daemon.pid()
@@ -199,6 +202,7 @@ def start_from_a_terminal(place: Place, open_file: Path) -> dict[str, int]:
     return {"pid": int(pid), "starter": int(starter), "session": int(session)}
 
 
+@pytest.mark.promise("S3")
 def test_it_is_born_clean(place: Place) -> None:
     canary = place.root / "canary"
     canary.touch()

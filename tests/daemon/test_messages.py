@@ -24,6 +24,7 @@ def frames_of(text: str, message: str) -> int:
     return text.count(f"[coterie message {message} from")
 
 
+@pytest.mark.promise("R1")
 def test_a_message_is_pushed_and_its_answer_comes_back(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     said = api.tool("send_message", to="web", message="which files are you editing?")
@@ -46,6 +47,7 @@ def test_aliases_of_arguments_are_accepted(daemon: Place) -> None:
     assert "web (live)" in api.tool("send_message", peer="web", content="two")
 
 
+@pytest.mark.promise("R5")
 def test_a_session_without_inbox_gets_mail_with_its_next_tool_result_once(daemon: Place) -> None:
     api, codex = daemon.named("api"), daemon.agent(client="codex-mcp-client", inbox=False)
     codex.tool("set_summary", meta={"threadId": "t-1"}, name="codex")
@@ -71,6 +73,7 @@ def test_without_hooks_a_later_check_is_evidence(daemon: Place) -> None:
     assert message not in api.tool("check_messages")  # A receipt is told once.
 
 
+@pytest.mark.promise("D3", "G3")
 def test_the_text_of_a_message_comes_again_on_request_only(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     message = sent_id(api.tool("send_message", to="web", message="a long story"))
@@ -82,6 +85,7 @@ def test_the_text_of_a_message_comes_again_on_request_only(daemon: Place) -> Non
     assert frames_of(web.tool("check_messages", message_id=message[:8]), message) == 1
 
 
+@pytest.mark.promise("G2")
 def test_a_waiting_send_gets_the_answer_in_its_result(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     call = api.ask_tool("send_message", to="web", message="are you done?", wait_s=20)
@@ -115,6 +119,7 @@ def test_two_that_wait_for_each_other_are_told_at_once(daemon: Place) -> None:
     assert "| I wait for you too" in api.answer_to(call)["result"]["content"][0]["text"]
 
 
+@pytest.mark.promise("M6")
 def test_mail_to_a_peer_that_is_away_waits_and_is_pushed_when_it_is_back(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     web.kill()
@@ -146,6 +151,7 @@ def test_an_address_that_nobody_answers_to_is_refused_with_who_is_here(daemon: P
     assert daemon.row("SELECT count(*) FROM messages")[0] == 0
 
 
+@pytest.mark.promise("G2")
 def test_every_holder_of_a_role_gets_a_copy(daemon: Place) -> None:
     api, one, two = daemon.named("api"), daemon.named("one"), daemon.named("two")
     for agent in (one, two):
@@ -189,6 +195,7 @@ def test_an_id_of_another_sender_is_refused(daemon: Place) -> None:
         sender.call("messages.send", {"id": message, "to": "web", "text": "forged"})
 
 
+@pytest.mark.promise("T2")
 def test_nobody_reads_or_answers_the_messages_of_others(daemon: Place) -> None:
     api, _, third = daemon.named("api"), daemon.named("web"), daemon.named("third")
     message = sent_id(api.tool("send_message", to="web", message="between us"))
@@ -198,6 +205,7 @@ def test_nobody_reads_or_answers_the_messages_of_others(daemon: Place) -> None:
     assert "between us" not in third.tool("check_messages", history=50)
 
 
+@pytest.mark.promise("M5")
 def test_a_message_expires_and_its_sender_is_told(daemon: Place) -> None:
     daemon.named("web").kill()
     wait_for(lambda: daemon.row("SELECT state FROM peers WHERE name = 'web'")[0] == "away", "web is away")
@@ -212,6 +220,7 @@ def test_a_message_expires_and_its_sender_is_told(daemon: Place) -> None:
     assert back.tool("check_messages") == "No unread messages."
 
 
+@pytest.mark.promise("N2")
 def test_a_message_that_would_not_fit_its_frame_is_refused_and_one_that_just_fits_is_shown_whole(daemon: Place) -> None:
     sender = daemon.connect()
     sender.call("peers.register", {"kind": "other", "cwd": "/"})
@@ -273,6 +282,7 @@ def test_a_peer_cannot_send_to_itself_what_it_did_not_mean_for_itself(daemon: Pl
     api.wait_inbox(message)
 
 
+@pytest.mark.promise("T1")
 def test_peer_text_cannot_leave_its_frame(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     evil = (

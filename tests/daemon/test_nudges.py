@@ -113,6 +113,7 @@ def web(client: Woken) -> Iterator[Agent]:
 
 
 @usual
+@pytest.mark.promise("T3")
 def test_an_idle_session_is_woken_by_a_word_without_the_text(client: Woken, web: Agent) -> None:
     api = client.place.named("api")
     message, said = send(api, "the secret of the sea")

@@ -180,6 +180,7 @@ def test_a_recycled_pid_is_not_the_process_that_had_it(daemon: Place) -> None:
 # --- names -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("G4")
 def test_a_name_that_is_taken_is_refused_with_a_free_one(daemon: Place) -> None:
     daemon.named("web")
     refused = daemon.named("api").tool("set_summary", name="WEB")
@@ -198,6 +199,7 @@ def test_a_summary_that_is_too_long_is_refused_and_nothing_else_is_set(daemon: P
     assert "You are web" in web.tool("list_peers")
 
 
+@pytest.mark.promise("G4")
 def test_a_summary_is_shown_to_others_on_one_line_and_harmless(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     web.tool("set_summary", summary="two\nlines \x1b[31mred")
@@ -213,6 +215,7 @@ def git(*arguments: str, cwd: Path) -> None:
     subprocess.run(["git", *names, *arguments], cwd=cwd, env=environ, check=True, capture_output=True)
 
 
+@pytest.mark.promise("G1")
 def test_scopes_know_worktrees_and_subdirectories(daemon: Place) -> None:
     main, other = daemon.root / "main", daemon.root / "other"
     (main / "sub").mkdir(parents=True)
@@ -280,6 +283,7 @@ def as_person(place: Place, method: str, params: dict[str, Any]) -> Any:
         return json.loads(said.read())
 
 
+@pytest.mark.promise("C2")
 def test_what_an_agents_shell_sends_bears_the_agents_name(daemon: Place) -> None:
     api, web = daemon.named("api"), daemon.named("web")
     call(web, "messages.send", {"id": ids.new_message_id(), "to": "api", "text": "from the shell"})
@@ -316,6 +320,7 @@ def test_a_person_is_a_peer_that_agents_can_answer(daemon: Place) -> None:
     assert [letter["text"] for letter in mail["letters"]] == ["understood"]
 
 
+@pytest.mark.promise("A3")
 def test_a_humans_verbs_are_refused_below_an_agent(daemon: Place) -> None:
     web = daemon.named("web")
     for method, params in (("daemon.down", {"i_am_human": True}), ("peers.rename_other", {"peer": "web", "name": "x"})):

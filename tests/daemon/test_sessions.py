@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from conftest import Place, wait_for
 from coterie import ids
 from coterie.limits import HOOK_CHARS_MAX
@@ -67,6 +69,7 @@ def says(place: Place, agent: Agent, wanted: str) -> None:
     wait_for(lambda: wanted in agent.tool("list_peers"), wanted)
 
 
+@pytest.mark.promise("R6")
 def test_hooks_tell_what_it_does_until_it_does_so_itself(daemon: Place) -> None:
     folder = daemon.root / "repo"
     subprocess.run(["git", "init", "--quiet", "--initial-branch", "login", str(folder)], check=True)
@@ -106,6 +109,7 @@ def event(place: Place, name: str, **fields: object) -> dict[str, str]:
     return answer
 
 
+@pytest.mark.promise("T3")
 def test_where_a_stop_speaks_in_the_users_role_it_brings_no_text_and_says_so_once(daemon: Place) -> None:
     api = daemon.named("api")
     event(daemon, "start")

@@ -75,6 +75,7 @@ def control(codex: Codex) -> Control:
     return codex.control
 
 
+@pytest.mark.promise("R2")
 def test_a_thread_is_a_peer_before_its_first_prompt_and_is_woken(codex: Codex, eager: Place) -> None:
     peer = codex.wait("web-codex")["web-codex"]
     assert (peer["state"], peer["cwd"]) == ("loaded", "/web")
@@ -99,6 +100,7 @@ def test_the_first_call_makes_it_live_and_brings_the_mail(codex: Codex, eager: P
     assert codex.wait("web-codex")["web-codex"]["state"] == "live"
 
 
+@pytest.mark.promise("R2")
 def test_a_busy_thread_is_told_in_the_middle_of_its_turn(codex: Codex, eager: Place) -> None:
     codex.wait("web-codex")
     control(codex).do("load", **thread("t-1", "/web", status={"type": "active", "activeFlags": []}))

@@ -16,6 +16,7 @@ import pytest
 from conftest import Place, wait_for
 from coterie import ids
 from coterie.limits import IN_FLIGHT_MAX, LINE_BYTES_MAX, MIB, OUTGOING_BYTES_MAX
+from daemon.sessions import configure
 from wire import Json, Raw, kind, request
 
 HELLO = request(1, "hello", protocol=[1, 1], version="0", client="test")
@@ -168,6 +169,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
+@pytest.mark.promise("N1")
 def test_what_is_no_request_gets_a_clear_error_and_the_connection_lives_on(raw: Raw, what: str) -> None:
     line, code, words = BAD[what]
     raw.send(line + b"\n")
@@ -251,19 +253,23 @@ def test_hello_may_be_said_again(raw: Raw) -> None:
 # --- many at once --------------------------------------------------------------------------------------------------
 
 
-def test_pipelined_requests_are_all_answered_once(daemon: Place, raw: Raw) -> None:
+def test_pipelined_requests_are_all_answered_once(place: Place) -> None:
     """Ten times as many as may be under way at once."""
-    raw.call("peers.register", kind="other", cwd="/")
     count = 10 * IN_FLIGHT_MAX
+    configure(place, pair_burst=count, exchange=count)
+    place.start()
     numbers = range(1000, 1000 + count)
-    raw.send(b"".join(request(n, "messages.send", id=ids.new_message_id(), to="me", text=f"{n}") for n in numbers))
-    answers = raw.answers(count)
-    assert sorted(answer["id"] for answer in answers) == list(numbers)
-    assert all("result" in answer for answer in answers)
-    assert daemon.row("SELECT count(*), count(DISTINCT id) FROM messages") == (count, count)
-    assert lives(raw)
+    with Raw(place.home.socket) as raw:
+        raw.greet().call("peers.register", kind="other", cwd="/")
+        raw.send(b"".join(request(n, "messages.send", id=ids.new_message_id(), to="me", text=f"{n}") for n in numbers))
+        answers = raw.answers(count)
+        assert sorted(answer["id"] for answer in answers) == list(numbers)
+        assert all("result" in answer for answer in answers)
+        assert place.row("SELECT count(*), count(DISTINCT id) FROM messages") == (count, count)
+        assert lives(raw)
 
 
+@pytest.mark.promise("N2")
 def test_what_is_under_way_is_bounded_and_the_rest_waits_unread(daemon: Place, raw: Raw) -> None:
     """64 sends that wait for answers keep the connection from being read, until half of them have one."""
     with Raw(daemon.home.socket) as other:
@@ -272,11 +278,11 @@ def test_what_is_under_way_is_bounded_and_the_rest_waits_unread(daemon: Place, r
         raw.call("peers.register", kind="other", cwd="/")
         questions = {number: ids.new_message_id() for number in range(1000, 1000 + IN_FLIGHT_MAX)}
         for number, message in questions.items():
-            raw.send(request(number, "messages.send", id=message, to=answering, text="?", wait_s=50))
+            raw.send(request(number, "messages.send", id=message, to=answering, text=f"{number}?", wait_s=50))
         wait_for(lambda: daemon.row("SELECT count(*) FROM messages")[0] == IN_FLIGHT_MAX, "all are stored")
         raw.send(request(7, "daemon.status"))
         for message in questions.values():
-            other.call("messages.send", id=ids.new_message_id(), reply_to=message, text="!")
+            other.call("messages.send", id=ids.new_message_id(), reply_to=message, text=f"{message}!")
     order = [answer["id"] for answer in raw.answers(IN_FLIGHT_MAX + 1)]
     assert sorted(order) == [7, *questions]
     assert order.index(7) >= IN_FLIGHT_MAX // 2
@@ -316,12 +322,13 @@ handlers.METHODS["messages.log"] = counted
 """
 
 
+@pytest.mark.promise("N2")
 def test_who_reads_nothing_is_cut_off_and_takes_neither_memory_nor_time(place: Place) -> None:
     place.start(patch=COUNTED)
     with Raw(place.home.socket) as raw, Raw(place.home.socket) as deaf:
         raw.greet().call("peers.register", kind="other", cwd="/")
-        for _ in range(60):
-            raw.call("messages.send", id=ids.new_message_id(), to="me", text="x" * 14_000)
+        for number in range(60):
+            raw.call("messages.send", id=ids.new_message_id(), to="me", text=f"{number}" + "x" * 14_000)
         size = len(json.dumps(raw.call("messages.log", limit=60, texts=True)))
         assert size > 200_000
         before = memory(place.pid())
@@ -365,7 +372,9 @@ def test_a_defect_of_ours_ends_nothing_and_leaks_nothing(place: Place, method: s
         assert "secret" not in json.dumps(answer)
         assert "KeyError" not in json.dumps(answer)
         assert lives(raw)
-    assert "KeyError: '/home/secret/path'" in Path(place.home.log).read_text()
+    logged = Path(place.home.log).read_text()
+    assert "KeyError" in logged
+    assert "secret" not in logged.replace('raise KeyError("/home/secret/path")', "")
 
 
 # --- fuzz ----------------------------------------------------------------------------------------------------------
@@ -428,6 +437,7 @@ def mangled(chance: random.Random, seeds: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("make", [mangled, odd_request], ids=["mangled bytes", "odd values"])
+@pytest.mark.promise("N1")
 def test_two_thousand_lines_of_nonsense_find_no_defect(
     daemon: Place, make: Callable[[random.Random, list[bytes]], bytes]
 ) -> None:

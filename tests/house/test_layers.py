@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "coterie"
 
 ROOTS = {"errors", "limits", "ids", "jsonline", "files", "birth"}
 """Light: loaded by every session."""
-NOUNS = {"activity", "frames", "peers", "addresses", "messages", "policy", "guards", "config"}
+NOUNS = {"activity", "frames", "peers", "addresses", "messages", "policy", "guards", "tallies", "config", "timeline"}
 """The rules, pure: no I/O, no clock, no threads."""
 
 # What each part may import of Coterie, itself included.
@@ -28,9 +28,10 @@ MAY: dict[str, set[str]] = {
     "installs": {"installs", "agents"} | ROOTS,
     "mcp": {"mcp", "client", "agents"} | ROOTS,
     "hooks": {"hooks", "client", "agents"} | ROOTS,
-    "cli": {"cli", "client", "frames", "agents", "installs"} | ROOTS,
+    "settings": {"config"} | ROOTS,
+    "cli": {"cli", "client", "frames", "agents", "installs", "config", "settings"} | ROOTS,
     "store": {"store", "points"} | NOUNS | ROOTS,
-    "daemon": {"daemon", "store", "agents", "carriers", "client", "points"} | NOUNS | ROOTS,
+    "daemon": {"daemon", "store", "agents", "carriers", "client", "points", "settings"} | NOUNS | ROOTS,
     "testing": {
         "testing",
         "daemon",
@@ -43,6 +44,7 @@ MAY: dict[str, set[str]] = {
         "cli",
         "client",
         "points",
+        "settings",
     }
     | NOUNS
     | ROOTS,
@@ -56,14 +58,15 @@ OTHERS = {"cli": {"click"}, "daemon": {"psutil"}, "carriers": {"websockets"}, "i
 ANYTHING = {"testing"}
 
 PURE = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "math", "re", "typing"} | {
-    "unicodedata"
+    "unicodedata",
+    "difflib",
 }
 """All that the rules need of Python. Nothing here reads a file, a clock or a socket, or is different tomorrow."""
 ACTING = {"open", "input", "print", "exec", "eval", "compile", "__import__"}
 """Builtins by which a rule could do more than decide."""
 ONLY = {"sqlite3": {"store"}}
 """Modules of Python with one owner."""
-LEAVES = {"points": {"__future__", "os", "signal"}}
+LEAVES = {"points": {"__future__", "collections", "os", "signal"}}
 
 
 def files() -> list[Path]:

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from conftest import Place, running, wait_for
+from coterie.frames import Letter, frame
 from coterie.limits import PROTOCOL
 from coterie.mcp import tools, words
+from coterie.mcp.adapter import Adapter
+from coterie.mcp.link import Link
 from coterie.mcp.wire import REVISIONS
 
 HEAVY = {
@@ -45,6 +48,7 @@ def test_a_session_outlives_the_daemon_and_calls_in_flight_get_their_answer(daem
     assert daemon.row("SELECT count(*) FROM messages")[0] == 2
 
 
+@pytest.mark.promise("D1")
 def test_a_send_that_the_daemon_took_to_its_grave_is_stored_once(place: Place) -> None:
     place.start("--crash-at", "after-commit:7")
     api, web = place.named("api"), place.named("web")
@@ -158,6 +162,7 @@ def error_of(agent: Any) -> tuple[Any, int]:
     return message.get("id"), message["error"]["code"]
 
 
+@pytest.mark.promise("N1")
 def test_lines_that_are_not_json_rpc_get_an_error_and_the_session_lives_on(daemon: Place) -> None:
     api = daemon.agent("s")
     for line, expected in (
@@ -233,3 +238,67 @@ def test_without_the_users_word_no_channel_is_used(daemon: Place, env: dict[str,
 def test_with_an_inbox_there_is_no_channel(daemon: Place) -> None:
     web = daemon.raw_agent("session-web", env={"COTERIE_CHANNEL": "1"})
     assert web.initialize()["capabilities"] == {"tools": {}}
+
+
+# --- what it says of its results -------------------------------------------------------------------------------
+
+
+class Calls(Link):
+    """A link that only notes what is called."""
+
+    def __init__(self, on_notification: Any, registration: Any) -> None:
+        self.registration = registration
+        self.made: list[tuple[str, dict[str, Any]]] = []
+        self._done: list[Any] = []
+
+    def want(self) -> None:
+        """Nothing to connect to."""
+
+    register_again = want
+
+    def call(self, method: str, params: dict[str, Any], done: Any, wait_s: float = 0.0) -> None:
+        self.made.append((method, params))
+        self._done.append(done)
+
+    def answer(self, result: dict[str, Any]) -> None:
+        """The daemon answers the last call."""
+        self._done[-1](result, None)
+
+
+NO_MAIL: dict[str, Any] = {"frames": [], "notes": [], "waiting": 0, "letters": [], "receipts": []}
+ANSWER = Letter("m_000000000000", "web", "claude", "this device", "m_111111111111", None, "yes")
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_it_says_of_no_text_that_it_is_out_that_its_result_does_not_hold(answered: bool) -> None:
+    """A wait ends without its answer; one that was stored in that moment is the next carrier's."""
+    links: list[Calls] = []
+    out, given = os.pipe()
+
+    def link(*arguments: Any) -> Link:
+        links.append(Calls(*arguments))
+        return links[0]
+
+    adapter = Adapter({"HOME": "/nowhere"}, stdout=given, link=link)
+    arguments = {"to": "web", "message": "are you there?", "wait_s": 1}
+    params = {"name": "send_message", "arguments": arguments}
+    for request in (
+        initialize(),
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params},
+    ):
+        adapter._wire.feed(json.dumps(request).encode() + b"\n")
+    (called,) = links
+    call = f"wait:{called.made[-1][1]['id']}"
+    line = {"id": "m_222222222222", "to": "web", "to_state": "live", "state": "offered", "life_s": 60.0}
+    answer = {"id": ANSWER.id, "call": call, "frame": frame(ANSWER), "text": ANSWER.text} if answered else None
+    called.answer({"messages": [{**line, "to_id": "p_1", "carrier": None, "reach": "tools"}], "answer": answer})
+    take = called.made[-1]
+    assert called.registration()[1]["held"] == {take[1]["call"]: [], call: [ANSWER.id] if answered else []}
+    called.answer(NO_MAIL)
+    said = ("mail.written", {"calls": [call]}) if answered else ("mail.failed", {"call": call})
+    assert called.made[2:] == [said]
+    assert called.registration()[1]["written"] == ([call] if answered else [])
+    assert called.registration()[1]["held"] == {}
+    os.close(given)
+    with open(out, "rb") as written:
+        assert ("[coterie message m_000000000000 from " in written.read().decode()) == answered

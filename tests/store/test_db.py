@@ -96,6 +96,7 @@ class Gate:
 # --- settings ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("D1")
 def test_a_commit_returns_after_its_fsync(place: Place) -> None:
     """The settings as they are in force on the connection that writes, not as they were asked for."""
 
@@ -114,6 +115,7 @@ def test_a_commit_returns_after_its_fsync(place: Place) -> None:
     run(place, use)
 
 
+@pytest.mark.promise("D1")
 def test_synchronous_is_full(place: Place) -> None:
     async def use(store: Store) -> None:
         # Asked for outside a transaction, where it is what the next commit will do.
@@ -130,6 +132,7 @@ def test_macos_is_told_to_flush_the_drive_too(place: Place, monkeypatch: pytest.
             assert connection.execute(f"PRAGMA {setting}").fetchone()[0] == 1
 
 
+@pytest.mark.promise("D5")
 def test_the_reading_connection_cannot_write(place: Place) -> None:
     async def use(store: Store) -> None:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
@@ -176,6 +179,7 @@ def test_its_files_are_ours_alone_whatever_the_umask(place: Place) -> None:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("D1")
 def test_a_write_is_on_the_disk_when_it_is_answered(place: Place) -> None:
     async def use(store: Store) -> None:
         for number in range(5):

@@ -99,6 +99,7 @@ class Writer:
         return [row["id"] for row in rows]
 
 
+@pytest.mark.promise("D2")
 def test_refused_while_it_is_full_and_served_again_when_there_is_room(small: Place, ballast: Path) -> None:
     writer = Writer(small)
     assert writer.send() is None
@@ -145,8 +146,11 @@ def test_a_refused_batch_refuses_no_neighbour_that_fits(small: Place, ballast: P
     with Raw(small.home.socket) as raw:
         raw.greet()
         raw.call("peers.register", kind="other", cwd="/")
-        params = {"to": writer.recipient, "text": "y" * 3000}
-        raw.send(b"".join(request(n, "messages.send", id=message, **params) for n, message in messages.items()))
+        sends = [
+            request(n, "messages.send", id=message, to=writer.recipient, text=f"{n} " + "y" * 3000)
+            for n, message in messages.items()
+        ]
+        raw.send(b"".join(sends))
         answers = raw.answers(len(messages))
     accepted = {messages[answer["id"]] for answer in answers if "result" in answer}
     refused = {kind(answer) for answer in answers if "error" in answer}
@@ -171,6 +175,7 @@ def test_who_comes_while_it_is_full_gets_an_answer(small: Place, ballast: Path) 
     assert small.state(accepted) == "queued"
 
 
+@pytest.mark.promise("D2")
 def test_what_was_accepted_before_survives_a_kill_on_a_full_disk(small: Place, ballast: Path) -> None:
     writer = Writer(small)
     fill(ballast)
@@ -198,6 +203,7 @@ def test_a_disk_without_room_for_a_single_file_is_told_like_any_other(small: Pla
     assert isinstance(started(small), DiskFull)
 
 
+@pytest.mark.promise("D2")
 def test_after_it_was_full_all_ends_well(small: Place, ballast: Path) -> None:
     writer = Writer(small)
     fill(ballast)

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Place
 from coterie import ids
-from coterie.store import health
+from coterie.store import health, soundness
 from coterie.store.migrations import newest_version
 
 
@@ -69,7 +69,9 @@ def test_a_damaged_page(database: Path) -> None:
     database.write_bytes(content)
     told = asked(database)
     assert f"{database} is damaged: " in told["problem"]["message"]
-    assert told["problem"]["hint"] == f"to begin anew: mv {database} {database}.damaged"
+    salvage, anew = told["problem"]["hint"].split("; ")
+    assert salvage == "coterie restore --salvage keeps what can still be read"
+    assert anew == f"to begin anew: mv {database} {database}.damaged"
 
 
 def test_somebody_elses(tmp_path: Path) -> None:
@@ -87,6 +89,6 @@ def test_a_newer_one(database: Path) -> None:
 
 
 def test_one_that_takes_too_long_is_neither_whole_nor_damaged(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "STEPS", 1)
+    monkeypatch.setattr(soundness, "STEPS", 1)
     told = health.health(str(database), wait_s=-1)
     assert (told["schema"], told["whole"], told["problem"]) == (newest_version(), None, None)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import click
 
 from coterie.cli import say
+from coterie.cli.completion import peer_names
 from coterie.cli.options import card_of, examples, json_option
 from coterie.client import connect
 from coterie.errors import BadInput
 
-_peer_option = click.option("--peer", metavar="PEER", help="Another peer's: a name or an id. Only a person may set it.")
+_peer_option = click.option(
+    "--peer",
+    metavar="PEER",
+    shell_complete=peer_names,
+    help="Another peer's: a name or an id. Only a person may set it.",
+)
 
 
 @click.command(

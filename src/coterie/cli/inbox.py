@@ -12,7 +12,7 @@ from coterie.cli.letters import handing_over, letter
 from coterie.cli.link import Link
 from coterie.cli.options import PERSON, card_of, examples, json_option
 from coterie.cli.table import cut
-from coterie.frames import SEPARATOR
+from coterie.frames import ITSELF, SEPARATOR
 from coterie.limits import LOG_ROWS_MAX
 
 ROUNDS_MAX = 16
@@ -58,7 +58,7 @@ def _read(link: Link) -> None:
             parts = _parts(mail, say.width(), first=not texts)
             if parts:
                 say.result(("\n" if texts else "") + "\n\n".join(parts))
-        letters, texts, waiting = letters + len(mail["letters"]), texts + bool(parts), mail["waiting"]
+        letters, texts, waiting = letters + _answerable(mail), texts + bool(parts), mail["waiting"]
         if not mail["letters"]:
             break
     if not texts:
@@ -74,6 +74,11 @@ def _parts(mail: dict[str, Any], columns: int | None, *, first: bool) -> list[st
     # What others carry is the same in every portion.
     notes = [_note(text, columns) for text in mail["notes"]] if first else []
     return [*letters, *notes, *_receipts(mail["receipts"])]
+
+
+def _answerable(mail: dict[str, Any]) -> int:
+    """How many messages somebody waits for an answer to: nobody does who was told something by Coterie itself."""
+    return sum(one["kind"] != ITSELF for one in mail["letters"])
 
 
 def _note(text: str, columns: int | None) -> str:

@@ -22,9 +22,9 @@ from coterie.agents.installs.writing import Changed, Writer
 from coterie.cli import say
 from coterie.cli.changes import shown
 from coterie.cli.options import examples, human_option, json_option, short_path
+from coterie.cli.person import check_person
 from coterie.cli.table import wrapped
-from coterie.client import connect
-from coterie.errors import CoterieError, HumanOnly, Refused, Sandboxed, StoreFailed, Unavailable, UnknownMethod, Unsafe
+from coterie.errors import CoterieError, Refused
 from coterie.files import home
 
 NAMES = tuple(kind.name for kind in agents.KINDS)
@@ -84,7 +84,7 @@ def _init(
     as_json: bool,
 ) -> int:
     if not dry_run:
-        _check_person(i_am_human)
+        check_person("init", "coterie init", i_am_human=i_am_human)
     # What goes out need not be said where it is.
     programs = Ours("", "") if remove else ours(os.environ, anywhere=force)
     record = Record(home())
@@ -105,26 +105,6 @@ def _init(
     else:
         _tell(plans, edits, remove=remove, dry_run=dry_run)
     return CoterieError.exit_status if _failed(plans, agent) else say.DONE
-
-
-# --- who asks ---------------------------------------------------------------------------------------------------------
-
-
-def _check_person(i_am_human: bool) -> None:
-    """Raises `HumanOnly` unless a person asks. The daemon knows best, as it knows who is below which agent."""
-    try:
-        connect("cli", even_if_off=True).call("person.check", {"method": "init", "i_am_human": i_am_human})
-    except Sandboxed:
-        raise HumanOnly("only a person may do this", "ask the person to type: coterie init") from None
-    except (Unavailable, UnknownMethod, StoreFailed, Unsafe) as error:
-        # Without a daemon that could tell (a broken one may be why the person takes coterie out), the marks must do.
-        if agents.by_environment(os.environ):
-            raise HumanOnly("only a person may do this", "ask the person to type: coterie init") from None
-        if not i_am_human and not (sys.stdin and sys.stdin.isatty()):
-            raise HumanOnly(
-                "this takes a person at a terminal", "without one: coterie init --i-am-human (it is logged)"
-            ) from None
-        say.note(f"the daemon could not be asked who you are ({error.message})")
 
 
 def _ask(edits: list[Edit], *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from coterie.cli import say
+from coterie.cli.completion import peer_names
 from coterie.cli.options import examples, human_option, json_option
 from coterie.client import Client, connect
 from coterie.errors import BadInput, CoterieError, Refused
@@ -24,7 +25,7 @@ HOW = {
 
 
 @click.command(epilog=examples("coterie kill web", "coterie kill p_7f3k --force", "coterie kill --allow-agents repo"))
-@click.argument("peer", required=False)
+@click.argument("peer", required=False, shell_complete=peer_names)
 @click.option("--force", is_flag=True, help="Do not ask its process: it ends at once (SIGKILL).")
 @click.option("--yes", is_flag=True, help="Do not ask me.")
 @click.option(

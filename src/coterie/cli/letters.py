@@ -10,11 +10,14 @@ from coterie.cli import say
 from coterie.cli.link import Link
 from coterie.cli.table import flowed, quoted
 from coterie.errors import CoterieError, Unavailable
+from coterie.frames import ITSELF
 
 
 def letter(mail: dict[str, Any], columns: int | None) -> str:
     """One message for a person: who, which, and the text, quoted."""
-    fields = [f"from {say.plain(mail['from'])} ({say.plain(mail['kind'])})", mail["id"]]
+    itself = mail["kind"] == ITSELF
+    sender = "notice of coterie itself" if itself else f"from {say.plain(mail['from'])} ({say.plain(mail['kind'])})"
+    fields = [sender, mail["id"]]
     if mail["reply_to"]:
         fields.append(f"answers {mail['reply_to']}")
     if mail["thread"] != mail["id"]:

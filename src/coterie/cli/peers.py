@@ -8,23 +8,47 @@ import click
 
 from coterie.cli import say
 from coterie.cli.options import PERSON, current_folder, examples, json_option, short_path
+from coterie.cli.sizes import memory, percent
 from coterie.cli.table import Column, flowed, table
+from coterie.cli.times import span
 from coterie.client import connect
 
 SCOPES = ("machine", "directory", "repo")
 COLUMNS = (
     Column("NAME", 0),  # Never cut but on its own: it is typed to write to a peer.
-    Column("AGENT", 2, least=8),
+    Column("AGENT", 5, least=6),
     Column("STATE", 1),
-    Column("ROLE", 7, least=8),
-    Column("WHERE", 3, least=12, tail=True),
-    Column("REACH", 8),
-    Column("UNREAD", 5, right=True),
-    Column("ID", 6),
-    Column("SUMMARY", 4, least=16),
+    Column("DOES", 2),
+    Column("UNREAD", 3, right=True),
+    Column("WAITS", 9, right=True),
+    Column("REACH", 6),
+    Column("SIGN", 12, right=True),
+    Column("CPU", 7, right=True),
+    Column("MEM", 8, right=True),
+    Column("ROLE", 11, least=8),
+    Column("WHERE", 10, least=12, tail=True),
+    Column("BRANCH", 13, least=8),
+    Column("ID", 14),
+    Column("SUMMARY", 4, least=20),
 )
 NONE = "-"
 """In a cell with nothing in it, so that columns stay countable for other programs."""
+UNKNOWN = dict.fromkeys(
+    (
+        "oldest_unread_s",
+        "branch",
+        "busy",
+        "heard_s",
+        "cpu_percent",
+        "cpu_over_s",
+        "memory_bytes",
+        "processes",
+        "shared_by",
+    )
+)
+TOTAL = {"cpu_percent": None, "memory_bytes": 0, "processes": 0}
+SHARED = "*"
+"""Behind what the processes of several sessions take together."""
 
 
 @click.command(
@@ -38,18 +62,30 @@ def peers(scope: str, everybody: bool, as_json: bool) -> None:
 
     REACH is how a message gets to a peer now: inbox (it is pushed), nudge (its client is told that there is mail),
     hooks (at its next step), tools (when it calls a coterie tool), terminal (a person's), none (it waits).
+
+    DOES says whether it works or idles, where hooks tell. WAITS is how long its oldest unread message waits, SIGN how
+    long ago it gave its last sign. CPU is the share of one core since you last looked, MEM the resident memory; both
+    are those of its process and all below it, with a * where several sessions share them.
+
+    On a narrow terminal the columns that say least are left out; a wide one, a pipe and --json have all.
     """
     cwd = "/" if scope == SCOPES[0] else current_folder()  # The machine is the same wherever one stands.
-    params = {"scope": scope, "cwd": cwd, "everybody": everybody}
-    listing = connect("cli").call("peers.list", params)
+    params = {"scope": scope, "cwd": cwd, "everybody": everybody, "usage": True}
+    listing = _known(connect("cli").call("peers.list", params))
     if as_json:
-        say.result_json({"scope": scope, "me": listing["me"], "peers": listing["peers"]})
+        say.result_json({"scope": scope, **{key: listing[key] for key in ("me", "peers", "total")}})
         return
     say.result(_me(listing["me"]))
     if listing["peers"]:
-        _show(listing["peers"])
+        _show(listing)
     else:
         _nobody(scope, everybody)
+
+
+def _known(listing: dict[str, Any]) -> dict[str, Any]:
+    """A listing with all its keys: a daemon from before an upgrade knows less."""
+    me = {**UNKNOWN, **listing["me"]} if listing["me"] else None
+    return {"me": me, "peers": [{**UNKNOWN, **card} for card in listing["peers"]], "total": listing.get("total", TOTAL)}
 
 
 def _me(card: dict[str, Any] | None) -> str:
@@ -59,21 +95,59 @@ def _me(card: dict[str, Any] | None) -> str:
     role = f", role {say.plain(card['role'])}" if card["role"] else ""
     fields = [f"you are {say.plain(card['name'])} ({say.plain(card['kind'])}{state}{role})", card["id"]]
     if card["unread"]:
-        fields.append(f"{card['unread']} unread: coterie inbox")
+        fields.append(f"{card['unread']} unread for {span(card['oldest_unread_s'] or 0)}: coterie inbox")
     return flowed(fields, say.width())
 
 
-def _show(cards: list[dict[str, Any]]) -> None:
-    heading, *lines = table(COLUMNS, [_row(card) for card in cards], say.width())
+def _show(listing: dict[str, Any]) -> None:
+    heading, *lines = table(COLUMNS, [_row(card) for card in listing["peers"]], say.width())
     say.result(say.bold(heading))
     for line in lines:
         say.result(line)
+    say.result(flowed(_sums(listing), say.width()))
 
 
 def _row(card: dict[str, Any]) -> list[str]:
-    keys = ("name", "kind", "state", "role", "cwd", "reach", "unread", "id", "summary")
-    cells = {**card, "cwd": short_path(card["cwd"])}
-    return [say.plain(cells[key]) or NONE for key in keys]
+    shared = SHARED if (card["shared_by"] or 0) > 1 else ""
+    cells = {
+        **card,
+        "cwd": short_path(card["cwd"]),
+        # The branch has a column of its own, where there is room for it.
+        "summary": card["summary"].removeprefix(f"on {card['branch']}; "),
+        "does": does(card["busy"]),
+        "waits": NONE if card["oldest_unread_s"] is None else span(card["oldest_unread_s"]),
+        "sign": NONE if card["heard_s"] is None else span(card["heard_s"]),
+        "cpu": percent(card["cpu_percent"]) + shared * (card["cpu_percent"] is not None),
+        "mem": memory(card["memory_bytes"]) + shared,
+    }
+    keys = ("name", "kind", "state", "does", "unread", "waits", "reach", "sign", "cpu", "mem", "role", "cwd", "branch")
+    return [say.plain(NONE if cells[key] is None else cells[key]) or NONE for key in (*keys, "id", "summary")]
+
+
+def does(busy: bool | None) -> str:
+    """Whether a session works, in a word."""
+    return NONE if busy is None else "works" if busy else "idle"
+
+
+def _sums(listing: dict[str, Any]) -> list[str]:
+    cards, total = listing["peers"], listing["total"]
+    states = [card["state"] for card in cards]
+    by_state = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    unread = [card for card in cards if card["unread"]]
+    waits = f" for {span(max(card['oldest_unread_s'] or 0 for card in unread))}" if unread else ""
+    works = sum(card["busy"] is True for card in cards)
+    return [
+        f"{say.count(len(cards), 'peer')}: {by_state}",
+        *([f"{works} at work"] if works else []),
+        f"{sum(card['unread'] for card in cards)} unread{waits}",
+        *([f"cpu {percent(total['cpu_percent'])}"] if total["cpu_percent"] is not None else []),
+        *([f"memory {memory(total['memory_bytes'])} in {processes(total)}"] if total["processes"] else []),
+    ]
+
+
+def processes(total: dict[str, Any]) -> str:
+    """``1 process``, ``2 processes``."""
+    return f"{total['processes']} process{'es' * (total['processes'] != 1)}"
 
 
 def _nobody(scope: str, everybody: bool) -> None:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import sys
 
-from coterie.errors import CoterieError, Sandboxed
+from coterie.errors import CoterieError, Limited, Sandboxed
 from coterie.frames import neutralise
 
 TYPE_CHECKING = False
@@ -130,10 +131,14 @@ def failure(error: CoterieError, *, as_json: bool) -> int:
         for tool, command in _COMMANDS_OF_TOOLS:
             hint = hint.replace(tool, command)
     if as_json:
-        result_json({"error": {"kind": error.kind(), "message": error.message, "hint": hint}})
+        limited = {"limit": error.limit, "retry_s": error.retry_s} if isinstance(error, Limited) else {}
+        result_json({"error": {"kind": error.kind(), "message": error.message, "hint": hint, **limited}})
         flush()
         return error.exit_status
     note(error.message)
+    if isinstance(error, Limited):
+        wait = error.retry_s
+        note("not sent, and later neither" if wait is None else f"not sent; try again in {math.ceil(wait)} s")
     if hint:
         note(f"hint: {hint}")
     return error.exit_status
@@ -149,10 +154,18 @@ def plain(text: object) -> str:
 
 def bold(text: str) -> str:
     """`text` as a heading, where stdout is a terminal that shows such a thing and nobody asked for none."""
-    styled = sys.stdout is not None and sys.stdout.isatty()
-    if not styled or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
-        return text
-    return f"\x1b[1m{text}\x1b[0m"
+    return f"\x1b[1m{text}\x1b[0m" if styled() else text
+
+
+def marked(text: str) -> str:
+    """`text` made to stand out in the middle of a line, in brackets where nothing else can."""
+    return f"\x1b[1;7m{text}\x1b[0m" if styled() else f"[{text}]"
+
+
+def styled() -> bool:
+    """Whether stdout is a terminal that shows bold text, and nobody asked for none."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def width() -> int | None:

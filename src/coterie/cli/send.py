@@ -11,6 +11,7 @@ import click
 
 from coterie import ids
 from coterie.cli import say
+from coterie.cli.completion import addresses
 from coterie.cli.deliver import deliver, outcome, where_it_stands
 from coterie.cli.letters import handing_over, under
 from coterie.cli.link import Link
@@ -21,7 +22,6 @@ from coterie.limits import (
     MESSAGE_BYTES_MAX,
     MESSAGE_LIFE_MAX_S,
     MESSAGE_LIFE_MIN_S,
-    MESSAGE_LIFE_S,
     SETTLE_S,
     WAIT_S_MAX,
 )
@@ -30,7 +30,9 @@ from coterie.limits import (
 def _sending_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         json_option,
-        click.option("--life", metavar="DURATION", help="How long it may wait unread: 90s, 2h, 3d.  [default: 7d]"),
+        click.option(
+            "--life", metavar="DURATION", help="How long it may wait unread: 90s, 2h, 3d.  [default: mail.life_days]"
+        ),
         click.option("--hold", is_flag=True, help="Keep it even if the recipient has ended."),
         click.option(
             "--wait",
@@ -52,7 +54,7 @@ def _sending_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "coterie send bob -- -v is the option you want",
     ),
 )
-@click.argument("to")
+@click.argument("to", shell_complete=addresses)
 @click.argument("text", nargs=-1)
 @click.option("--reply-to", metavar="MESSAGE", help="The message that this answers.")
 @_sending_options
@@ -86,13 +88,12 @@ def _send(
 ) -> int:
     if wait_s is not None and not 0 < wait_s <= WAIT_S_MAX:  # NaN is neither.
         raise BadInput(f"a send cannot wait {wait_s:g} s", f"more than 0 and at most {WAIT_S_MAX:g}")
-    life_s = _life(life)
     params = {
         **whom,
         "id": ids.new_message_id(),
         "text": _text(text),
         "hold": hold,
-        "life_s": life_s,
+        **({} if life is None else {"life_s": _life(life)}),
         "settle_s": SETTLE_S,
     }
     if wait_s and sys.stderr is not None and sys.stderr.isatty():
@@ -111,16 +112,14 @@ def _send(
         if as_json:
             _report_json(answer, waited=bool(wait_s), person=person)
         else:
-            _report(answer, life_s, person=person)
+            _report(answer, person=person)
     if not wait_s or got:
         return say.DONE
     say.note(answer.get("no_wait") or "no answer yet; it will come as mail: coterie inbox")
     return say.NO_ANSWER
 
 
-def _life(text: str | None) -> float:
-    if text is None:
-        return MESSAGE_LIFE_S
+def _life(text: str) -> float:
     life_s = duration(text)
     if not MESSAGE_LIFE_MIN_S <= life_s <= MESSAGE_LIFE_MAX_S:
         low, high = in_words(MESSAGE_LIFE_MIN_S), in_words(MESSAGE_LIFE_MAX_S)
@@ -160,9 +159,9 @@ def _standard_input(*, asked: bool) -> str:
 # --- what is said ---------------------------------------------------------------------------------------------------
 
 
-def _report(answer: dict[str, Any], life_s: float, *, person: bool) -> None:
+def _report(answer: dict[str, Any], *, person: bool) -> None:
     for copy in answer["messages"]:
-        say.result(outcome(copy, life_s))
+        say.result(outcome(copy, copy["life_s"]))
     got = answer.get("answer")
     if got:
         fields = [f"{say.plain(answer['messages'][0]['to'])} answers", got["id"]]

@@ -30,19 +30,27 @@ def status(as_json: bool) -> None:
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     other = "" if found["version"] == __version__ else f" (this command is {__version__})"
-    trouble = found["trouble"]
+    troubles = found.get("troubles") or [trouble for trouble in [found["trouble"]] if trouble]  # An older daemon's.
     return [
         ("daemon", f"running, pid {found['pid']}, for {span(found['up_s'])}"),
-        *([("trouble", f"{trouble['message']}; {trouble['hint']}")] if trouble else []),
+        *(("trouble", f"{trouble['message']}; {trouble['hint']}") for trouble in troubles),
         ("version", f"{found['version']}{other}, protocol {found['protocol']}, schema {found['schema']}"),
         ("peers", _counts(found["peers"])),
         ("messages", _counts(found["messages"])),
+        *(("unread", _waiting(unread)) for unread in [found.get("unread")] if unread and unread["messages"]),
         ("clients", f"{found['connections']} connected"),
         ("home", found["home"]),
         ("socket", found["socket"]),
         ("database", f"{found['database']} (SQLite {found['sqlite']})"),
+        ("config", found.get("config", "not known to this daemon")),
         ("log", found["log"]),
     ]
+
+
+def _waiting(unread: dict[str, Any]) -> str:
+    yours = f"; {unread['yours']} for you: coterie inbox" if unread["yours"] else ""
+    whose = f"{say.count(unread['messages'], 'message')} of {say.count(unread['peers'], 'peer')}"
+    return f"{whose}, the oldest for {span(unread['oldest_s'] or 0)}{yours}"
 
 
 def _counts(by_state: dict[str, int]) -> str:

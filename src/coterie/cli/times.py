@@ -29,6 +29,28 @@ def span(seconds: float) -> str:
     return "0s"
 
 
+def ago(seconds: float) -> str:
+    """How long something is over: ``3m ago``, ``now``."""
+    return f"{span(seconds)} ago" if seconds >= 1 else "now"
+
+
+def since(text: str, now: float) -> float:
+    """The moment that a text such as ``2h`` (ago), ``2026-11-02`` or ``2026-11-02 14:30`` (here) means. Raises
+    `BadInput`.
+    """
+    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"):
+        try:
+            return time.mktime(time.strptime(text.strip(), form))
+        except ValueError:
+            continue
+        except OverflowError:
+            break
+    try:
+        return max(now - duration(text), 0.0)
+    except BadInput:
+        raise BadInput(f"{text[:40]!r} is no moment", "write 2h, 3d, 2026-11-02 or '2026-11-02 14:30'") from None
+
+
 def in_words(seconds: float) -> str:
     """A duration that somebody chose, exactly: ``7 days``, ``90 seconds``."""
     for _, noun, size in _UNITS:
@@ -36,6 +58,11 @@ def in_words(seconds: float) -> str:
             number = int(seconds // size)
             return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
     return f"{seconds:g} seconds"
+
+
+def time_of_day(at: float) -> str:
+    """The time of day in the local zone, to the second."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def moment(at: float, now: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coterie.frames import one_line
-from coterie.peers import LISTED, PERSON, Peer, in_scope, summary_of
+from coterie.peers import LISTED, PERSON, Peer, in_scope
 
 if TYPE_CHECKING:
     from coterie.daemon.main import Daemon
@@ -44,6 +44,6 @@ def _others(daemon: Daemon, peer: Peer) -> list[Peer]:
 
 
 def _line(daemon: Daemon, other: Peer) -> str:
-    text = one_line(summary_of(other, daemon.clock()).text, SUMMARY_CHARS).replace('"', "'")
+    text = one_line(daemon.summary_of(other).text, SUMMARY_CHARS).replace('"', "'")
     says = f': "{text}"' if text else ""
     return f"- {other.name} ({other.kind}){says}"

@@ -1,7 +1,9 @@
 """Who is calling: a session, or a person. By ancestry, as the kernel knows it, and by the marks agents leave.
 
 Below an agent, or with an agent's marks in its environment or an ancestor's, a caller is that session and not a
-person. A hostile program of the same user can get around this, and SECURITY.md says so.
+person. An orphan still has the leaders of its process group and of its session, which count as ancestors then. A
+process that runs an agent's program is an agent, whether it is registered here or not. A hostile program of the same
+user can get around all of this, and SECURITY.md says so.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import os
 import pwd
 from dataclasses import dataclass
 
-from coterie.agents import by_environment
+from coterie.agents import by_environment, by_program
 from coterie.daemon import processes
 from coterie.errors import Refused
 from coterie.peers import SHARED_PROCESS_KINDS, Peer, Roster, State
@@ -27,8 +29,11 @@ class Caller:
 
 def identify(pid: int, roster: Roster) -> Caller:
     """Who the process `pid` belongs to."""
-    lineage = processes.lineage(pid)
-    found = _by_ancestry(lineage, roster)
+    if processes.identify(pid) is None:
+        # It connected, left the connection to another process and ended: nobody knows any more who was behind it.
+        return Caller(human=False, peer=None)
+    lineage = _lineage(pid)
+    found = _by_ancestry(lineage[1:], roster)
     if found:
         return Caller(human=False, peer=found)
     for ancestor in lineage:
@@ -38,7 +43,19 @@ def identify(pid: int, roster: Roster) -> Caller:
             session = kind.session(environ, {})
             owners = [peer for peer in roster if session and session in peer.sessions]
             return Caller(human=False, peer=owners[0] if owners else None)
+        if ancestor != pid and by_program(processes.arguments(ancestor)):
+            return Caller(human=False, peer=None)
     return Caller(human=True, peer=None)
+
+
+def _lineage(pid: int) -> list[int]:
+    """A process and its ancestors. Of an orphan, those of the leaders that it still belongs to too."""
+    chain = processes.lineage(pid)
+    group, session = processes.leaders(pid)
+    # Whoever is below the leader of its session is no orphan, and its group may be led by another part of a pipeline.
+    if session and session not in chain:
+        chain += [*processes.lineage(group), *processes.lineage(session)]
+    return list(dict.fromkeys(chain))
 
 
 def _by_ancestry(lineage: list[int], roster: Roster) -> Peer | None:
@@ -49,7 +66,7 @@ def _by_ancestry(lineage: list[int], roster: Roster) -> Peer | None:
         for peer in sorted(present, key=lambda peer: peer.seen)
         if peer.agent and peer.kind not in SHARED_PROCESS_KINDS
     }
-    for pid in lineage[1:]:
+    for pid in lineage:
         peer = owners.get(pid)
         if peer and peer.agent and processes.is_alive(peer.agent):
             return peer

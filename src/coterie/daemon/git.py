@@ -7,17 +7,18 @@ from __future__ import annotations
 import asyncio
 import os
 
-from coterie.limits import GIT_S
+from coterie.limits import BRANCH_S, GIT_S
 
 CACHE_MAX = 1024
 """Folders remembered; sessions start in few."""
 
 
 class Repositories:
-    """Asks git once for each folder that sessions start in."""
+    """Asks git once for each folder that sessions start in, and for its branch once for all that ask together."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
+        self._branches: dict[str, tuple[float, asyncio.Task[str]]] = {}
 
     async def common_dir(self, folder: str) -> str:
         """The git common directory of `folder`, or an empty text outside a repository."""
@@ -32,9 +33,26 @@ class Repositories:
             self._known[folder] = found
         return self._known[folder]
 
+    async def top_level(self, folder: str) -> str:
+        """The folder that the checkout in `folder` begins at; empty where there is none, as in a bare repository."""
+        return await _ask_git(folder, "rev-parse", "--path-format=absolute", "--show-toplevel") or ""
+
     async def branch(self, folder: str) -> str:
-        """The branch that is checked out in `folder` now; empty outside a repository and on no branch."""
-        return await _ask_git(folder, "branch", "--show-current") or ""
+        """The branch that is checked out in `folder`, now or BRANCH_S ago at most; empty outside a repository and on no
+        branch.
+        """
+        now = asyncio.get_running_loop().time()
+        asked, look = self._branches.get(folder, (-BRANCH_S, None))
+        if look is None or now - asked > BRANCH_S:
+            if len(self._branches) >= CACHE_MAX:
+                self._branches.clear()
+            look = asyncio.ensure_future(_look_at_branch(folder))
+            self._branches[folder] = now, look
+        return await asyncio.shield(look)
+
+
+async def _look_at_branch(folder: str) -> str:
+    return await _ask_git(folder, "branch", "--show-current") or ""
 
 
 async def _ask_git(folder: str, *question: str) -> str | None:

@@ -28,7 +28,8 @@ class Batch:
     """One line to be."""
 
     call: str
-    letters: dict[str, Letter] = field(default_factory=dict)
+    frames: dict[str, str] = field(default_factory=dict)
+    """What each of its messages will look like: made once, as its size decides where it goes."""
     size: int = WORDS_BYTES
     planned: int = 0
     """Messages that are being stored and will join; their commits are under way, so they come within moments."""
@@ -64,17 +65,20 @@ class Inboxes:
         self,
         adapter_of: Callable[[str], Connection | None],
         offered: Callable[[str, str], list[str]],
+        may_wake: Callable[[str], bool],
     ) -> None:
         self._adapter_of = adapter_of
         self._offered = offered
         """The messages of a peer whose open offer is in the batch of this name: some may be over meanwhile."""
+        self._may_wake = may_wake
+        """Whether a peer may be told now: a line wakes an idle session, and its person may not want that."""
         self._lines: dict[str, _Line] = {}
         self._loop = asyncio.get_running_loop()
 
     def is_ready(self, peer: str) -> bool:
         """Whether mail for `peer` may be planned for its inbox: it goes out now, or in a while."""
         adapter = self._adapter_of(peer)
-        if adapter is None or not adapter.inbox or not adapter.is_open():
+        if adapter is None or not adapter.inbox or not adapter.is_open() or not self._may_wake(peer):
             return False
         line = self._line(peer)
         # Past the cap one line at a time still goes out, slowly: the cap is about bursts.
@@ -84,14 +88,15 @@ class Inboxes:
         """Plan a place for `letter`: the name of the batch that will carry it. Once the offer is stored (or not),
         the caller says `add` (or `release`).
         """
-        size = in_bytes(frame(letter)) + len(SEPARATOR)
+        framed = frame(letter)
+        size = in_bytes(framed) + len(SEPARATOR)
         batches = self._open_line(peer).batches
         if not batches or batches[-1].closed or batches[-1].size + size > FRAME_BYTES_MAX:
             batches.append(Batch(ids.new_token()))
         batch = batches[-1]
         batch.size += size
         batch.planned += 1
-        batch.letters[letter.id] = letter
+        batch.frames[letter.id] = framed
         return batch.call
 
     def add(self, peer: str, call: str) -> bool:
@@ -198,19 +203,19 @@ class Inboxes:
         if batch.planned:
             return
         line.batches.popleft()
-        letters = [batch.letters[message] for message in self._offered(peer, batch.call)]
-        if letters:
-            self._write(line, batch, letters)
+        frames = [batch.frames[message] for message in self._offered(peer, batch.call)]
+        if frames:
+            self._write(line, batch, frames)
         else:
             self._pump(peer)
 
-    def _write(self, line: _Line, batch: Batch, letters: list[Letter]) -> None:
+    def _write(self, line: _Line, batch: Batch, frames: list[str]) -> None:
         line.under_way = batch
         line.unread_lines += 1
         gap = INBOX_GAP_S if line.unread_lines < INBOX_LINES_MAX else INBOX_SLOW_GAP_S
         line.not_before = self._loop.time() + gap
         point("before-push")
-        line.adapter.notify("push", {"call": batch.call, "text": _text(letters)})
+        line.adapter.notify("push", {"call": batch.call, "text": _text(frames)})
 
     def _gap_over(self, peer: str) -> None:
         line = self._line(peer)
@@ -219,6 +224,6 @@ class Inboxes:
             self._pump(peer)
 
 
-def _text(letters: list[Letter]) -> str:
-    count = "a message" if len(letters) == 1 else f"{len(letters)} messages"
-    return SEPARATOR.join([f"coterie brings {count} from other agents.", *map(frame, letters)])
+def _text(frames: list[str]) -> str:
+    count = "a message" if len(frames) == 1 else f"{len(frames)} messages"
+    return SEPARATOR.join([f"coterie brings {count} from other agents.", *frames])

@@ -83,7 +83,6 @@ def bundle(
     boundary: bool = False,
     beside: Collection[str] = (),
     waking: bool = False,
-    with_prompt: bool = False,
 ) -> tuple[Bundle, list[Change]]:
     """What goes into the text named `call`, and the offers that it opens, which the caller must record first.
     `waking`: what waits is left to a carrier that wakes the session, as this one does not.
@@ -92,7 +91,7 @@ def bundle(
     candidates = [] if waking else box.candidates(call, main)
     # One by one: of thousands that wait, no more texts are read than find room.
     taken = fit((letter for message in candidates for letter in daemon.post.letters([message])), budget, measure)
-    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=False, with_prompt=with_prompt)
+    changes = box.take(carrier, call, [letter.id for letter in taken], boundary, written=False)
     here = {letter.id for letter in taken}
     rest = [message for message in candidates if message not in here]
     # A tool result is followed by the next, which has room; a hook may be the only carrier there is for long.

@@ -16,12 +16,23 @@ from typing import Any
 
 from coterie.daemon.pending import Pending
 from coterie.daemon.waits import Wait
-from coterie.errors import BadInput, BadLine, CoterieError, Defect, Refused, Unavailable, UnknownMethod, Unsafe
+from coterie.errors import (
+    BadInput,
+    BadLine,
+    CoterieError,
+    Defect,
+    HumanOnly,
+    Refused,
+    Unavailable,
+    UnknownMethod,
+    Unsafe,
+)
 from coterie.files import Home, check_socket, make_folder
 from coterie.jsonline import LineReader, decode, encode
 from coterie.limits import BACKLOG, HELLO_S, IN_FLIGHT_MAX, KIB, OUTGOING_BYTES_MAX
 from coterie.peers import Claim, Peer
 from coterie.points import point
+from coterie.store.db import unreadable
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +215,8 @@ class Connection(asyncio.Protocol):
         if self._server.leaving and isinstance(error, (Unavailable, Defect)):
             return  # It failed because we leave. Cut off instead, the client asks the next daemon, which can do it.
         if error is not None:
+            if isinstance(error, HumanOnly):
+                log.warning("pid %d was refused: %s (%s)", self.pid, error.message, error.hint)
             self._send({"jsonrpc": "2.0", "id": request_id, "error": error.to_wire()})
         else:
             self._send({"jsonrpc": "2.0", "id": request_id, "result": result})
@@ -249,7 +262,10 @@ def _request(message: dict[str, Any] | list[Any]) -> tuple[str, dict[str, Any]]:
     return method, params
 
 
-def _defect(error: BaseException) -> Defect:
+def _defect(error: BaseException) -> CoterieError:
+    if failed := unreadable(error):
+        log.error("%s", failed)
+        return failed
     log.error("a defect", exc_info=error)
     return Defect("coterie made a mistake; the details are in the daemon's log", "coterie status says where it is")
 

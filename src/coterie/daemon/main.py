@@ -10,27 +10,36 @@ import os
 import resource
 import signal
 import sys
-import time
-from logging.handlers import RotatingFileHandler
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from coterie import points
+from coterie.activity import Summary
 from coterie.agents.carriers.codex import CodexCarrier
-from coterie.daemon import lock
+from coterie.daemon import journal, lock
+from coterie.daemon.causes import Causes
+from coterie.daemon.clock import Clock
+from coterie.daemon.desktop import Desktop
 from coterie.daemon.events import Events
+from coterie.daemon.git import Repositories
+from coterie.daemon.guards import Guards
 from coterie.daemon.handlers import methods
 from coterie.daemon.local import Connection, LocalServer
+from coterie.daemon.notices import Notices
 from coterie.daemon.nudges import Nudges
 from coterie.daemon.post import Post
 from coterie.daemon.presence import Presence
+from coterie.daemon.settings import Keeper
 from coterie.daemon.threads import Threads
 from coterie.daemon.upkeep import Expiry, Upkeep
+from coterie.daemon.usage import Usage
 from coterie.errors import CoterieError, Defect, DiskFull, switched_off
 from coterie.files import NO_ROOM, Home, home, make_folder, open_private
 from coterie.guards import Limits
 from coterie.jsonline import encode
-from coterie.limits import DRAIN_S, IDLE_EXIT_S, LOG_BYTES_MAX
-from coterie.peers import Peer
+from coterie.limits import DRAIN_S
+from coterie.peers import PERSON, Peer, Roster, summary_of
 from coterie.store.db import Store, damaged
 
 log = logging.getLogger(__name__)
@@ -59,17 +68,31 @@ class Starter:
             os.close(descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a daemon is given by the machine that it runs on; a simulator gives its own."""
+
+    clock: Callable[[Home], Clock] = Clock
+    store: Callable[[Home, float], Store] = Store.open
+    server: Callable[..., LocalServer] = LocalServer
+    repositories: Callable[[], Repositories] = Repositories
+    usage: Callable[[Callable[[], Roster]], Usage] = Usage
+
+
+THIS_MACHINE = Machine()
+
+
 class Daemon:
     """Everything that serves one home."""
 
-    def __init__(self, place: Home, idle_exit_s: float, off: bool) -> None:
+    def __init__(self, place: Home, idle_exit_s: float | None, off: bool, machine: Machine = THIS_MACHINE) -> None:
         self.place = place
         self.off = off
         """Whether Coterie is switched off, and this daemon is only here to be asked to switch it on."""
-        self.clock = time.time
+        self.clock = machine.clock(place)
         self.started_at = self.clock()
-        self.store = Store.open(place, self.started_at)
-        self.events = Events(self.clock)
+        self.store = machine.store(place, self.started_at)
+        self.events = Events(self.clock, self.store, lambda: self.presence.roster)
         self.presence = Presence(
             self.store,
             self.clock,
@@ -77,14 +100,48 @@ class Daemon:
             self._carried,
             self._replaced,
             lambda: list(self.server.connections),
+            self.events.look,
+            self.clock.lived,
         )
-        self.post = Post(self.store, self.clock, self.presence.adapters.get, self._mail_waits)
-        self.nudges = Nudges(self.presence.roster.get, self.post.waiting, self.post.letters, self.clock)
+        self.presence.repositories = machine.repositories()
+        self.settings = Keeper(place, self.presence.repositories.top_level)
+        self.causes = Causes(self.store, self.clock, asyncio.get_running_loop().time)
+        self.post = Post(
+            self.store,
+            self.clock,
+            self.presence.adapters.get,
+            self._mail_waits,
+            self._may_push,
+            self.events,
+            self.causes.gave,
+        )
+        self.nudges = Nudges(self.presence.roster.get, self.post.waiting, self.post.letters, self.clock, self.may_wake)
+        self.desktop = Desktop(lambda: self.settings.now().on("notify.desktop"), self.post.waiting, self.post.letters)
         self.threads = Threads(self.presence, self._codex, self._carried, self.clock)
         self.expiry = Expiry(self.store, self.post, self.clock)
-        self.upkeep = Upkeep(self.store, self.presence, self.post, self.clock)
-        self.server = LocalServer(place, methods(self), self._lost, self._is_served)
+        self.notices = Notices(
+            self.store,
+            self.clock,
+            self.presence,
+            self.post,
+            self.events,
+            self.limits_for,
+            self.expiry.at_latest,
+        )
+        self.guards = Guards(
+            self.store,
+            self.presence.roster,
+            self.post,
+            self.causes,
+            self.notices,
+            self.events,
+            self.limits_for,
+        )
+        self.usage = machine.usage(lambda: self.presence.roster)
+        self.upkeep = Upkeep(self.store, self.presence, self.post, self.clock, self.settings.now)
+        self.server = machine.server(place, methods(self), self._lost, self._is_served)
         self._idle_exit_s = idle_exit_s
+        """What a test says; None: the settings do."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._leaving = asyncio.Event()
 
@@ -112,7 +169,11 @@ class Daemon:
         self.presence.close()
         self.expiry.close()
         self.upkeep.close()
+        self.usage.close()
+        self.clock.keep()
         self.threads.close()
+        self.desktop.close()
+        self.settings.close()
         with contextlib.suppress(TimeoutError):
             # Together: no other program that a carrier is connected to may keep the store open, and the lock held.
             await asyncio.wait_for(asyncio.gather(self.nudges.close(), self.store.close()), DRAIN_S)
@@ -153,12 +214,28 @@ class Daemon:
 
     def _mail_waits(self, peer_id: str) -> None:
         peer = self.presence.roster.get(peer_id)
-        if peer:
+        if peer and peer.kind == PERSON:
+            self.desktop.mail(peer_id)
+        elif peer:
             self.nudges.wanted(peer)
 
     def limits_for(self, peer: Peer) -> Limits:
         """What the guards allow `peer`."""
-        return Limits()
+        return self.settings.of(peer).limits
+
+    def summary_of(self, peer: Peer) -> Summary:
+        """What others are told that a peer does, as far as it may be shown."""
+        settings = self.settings.of(peer)
+        shown = {what: settings.on(f"summary.{what}") for what in ("prompts", "files")}
+        return summary_of(peer, self.clock(), **shown)
+
+    def may_wake(self, peer: Peer) -> bool:
+        """Whether mail may be brought to the session of `peer` now, though it may be idle."""
+        return peer.busy or self.settings.now().on("mail.wake_idle")
+
+    def _may_push(self, peer_id: str) -> bool:
+        peer = self.presence.roster.get(peer_id)
+        return peer is not None and self.may_wake(peer)
 
     def heard(self, peer: Peer) -> None:
         """The session of `peer` gave a sign."""
@@ -178,11 +255,13 @@ class Daemon:
             self._idle_timer = None
         if not self.server.connections and not self._leaving.is_set():
             loop = asyncio.get_running_loop()
-            self._idle_timer = loop.call_later(self._idle_exit_s, self._leave_if_idle)
+            said = self._idle_exit_s
+            idle_s = self.settings.now().number("daemon.idle_exit_s") if said is None else said
+            self._idle_timer = loop.call_later(idle_s, self._leave_if_idle, idle_s)
 
-    def _leave_if_idle(self) -> None:
+    def _leave_if_idle(self, idle_s: float) -> None:
         if not self.server.connections:
-            log.info("idle for %g s", self._idle_exit_s)
+            log.info("idle for %g s", idle_s)
             self.leave()
 
 
@@ -191,7 +270,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lock-fd", type=int, help="the lock, held and handed over by the starter")
     parser.add_argument("--ready-fd", type=int, help="where to say that it serves, or why it cannot")
     parser.add_argument("--even-if-off", action="store_true", help="start, to be asked by a person to switch on")
-    parser.add_argument("--idle-exit", type=float, default=IDLE_EXIT_S, metavar="SECONDS")
+    parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="in place of daemon.idle_exit_s")
     parser.add_argument(
         "--crash-at",
         action="append",
@@ -209,22 +288,22 @@ def _prepare(place: Home, crash_at: list[str]) -> None:
     sys.setswitchinterval(SWITCH_S)
     make_folder(place.folder)
     os.close(open_private(place.log, os.O_WRONLY | os.O_APPEND))
-    handler = RotatingFileHandler(place.log, maxBytes=LOG_BYTES_MAX, backupCount=1)
-    logging.basicConfig(
-        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    journal.begin(place.log)
     for armed in crash_at:
         name, _, visit = armed.partition(":")
         points.arm(name, int(visit or 1))
+    # What it holds in memory is everybody's mail: of a crash no image is left, nor of what it starts.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run(place: Home, idle_exit_s: float, off: bool, starter: Starter) -> None:
+async def _run(place: Home, idle_exit_s: float | None, off: bool, starter: Starter) -> None:
     daemon = Daemon(place, idle_exit_s, off)
     loop = asyncio.get_running_loop()
+    journal.listen(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.leave)
     await daemon.serve(starter)

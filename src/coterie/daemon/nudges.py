@@ -23,6 +23,7 @@ from coterie.peers import LISTED, Peer, State
 log = logging.getLogger(__name__)
 
 ASLEEP = "it is loaded, gave no sign for half an hour, and may run without a window: not woken"
+LEFT = "it is idle, and the person lets mail wake no idle session (mail.wake_idle): it waits for its next prompt"
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Nudges:
         waiting: Callable[[str], list[str]],
         letters: Callable[[Sequence[str]], list[Letter]],
         clock: Callable[[], float],
+        may_wake: Callable[[Peer], bool],
         make: Callable[[str], Carrier] = carriers.make,
     ) -> None:
         self._peer_of = peer_of
@@ -64,6 +66,7 @@ class Nudges:
         """The messages for a peer that no carrier has, oldest first."""
         self._letters = letters
         self._clock = clock
+        self._may_wake = may_wake
         self._make = make
         self._carriers: dict[str, Carrier] = {}
         self._told: dict[str, _Told] = {}
@@ -89,7 +92,7 @@ class Nudges:
 
     def wanted(self, peer: Peer) -> None:
         """Mail waits for `peer`: tell its client now, or when it is time."""
-        if not can_be_told(peer) or asleep(peer, self._clock()):
+        if not can_be_told(peer) or asleep(peer, self._clock()) or not self._may_wake(peer):
             return
         told = self._told.setdefault(peer.id, _Told())
         if told.task or not self._news(peer.id, told):
@@ -160,6 +163,8 @@ class Nudges:
         """What is known of how `peer` was told of `message`."""
         if can_be_told(peer) and asleep(peer, self._clock()):
             return Outcome(failure=ASLEEP)
+        if can_be_told(peer) and not self._may_wake(peer):
+            return Outcome(failure=LEFT)
         told = self._told.get(peer.id)
         if told is None or (told.outcome.nudge and message not in told.named):
             return Outcome()
@@ -178,7 +183,7 @@ class Nudges:
         if told is None or peer is None:
             return
         told.timer = None
-        if can_be_told(peer) and not told.task:
+        if can_be_told(peer) and not told.task and self._may_wake(peer):
             self._begin(peer, told)
 
     def _begin(self, peer: Peer, told: _Told) -> None:

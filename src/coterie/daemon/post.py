@@ -1,7 +1,8 @@
 """The post office: takes messages in, brings them before their recipients, and keeps the books true.
 
 Every decision is the mailbox's (coterie.messages); here it meets the store and the connections. Whatever a mailbox
-changes is written before anybody is told of it. If a write fails, the mailbox is read again from the store.
+changes is written before anybody is told of it. If a write fails, the mailbox is read again from the store; what was
+reported to us of a text is not reported twice, so it is kept, and written with the next that happens.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+from coterie.daemon.events import Events
 from coterie.daemon.inboxes import Inboxes
 from coterie.daemon.local import Connection
 from coterie.daemon.waits import Waits
 from coterie.errors import CoterieError
 from coterie.frames import Letter
-from coterie.messages import Carrier, Change, Entry, Mailbox, Offer, State
+from coterie.messages import Carrier, Change, Entry, Mailbox, Offer, Outcome, State
 from coterie.peers import Peer
 from coterie.store import messages as stored
 from coterie.store.db import Store
@@ -34,16 +36,24 @@ class Post:
         clock: Callable[[], float],
         adapter_of: Callable[[str], Connection | None],
         on_waiting: Callable[[str], None],
+        may_wake: Callable[[str], bool],
+        events: Events,
+        on_given: Callable[[str, str], None],
     ) -> None:
         self.waits = Waits()
-        self.inboxes = Inboxes(adapter_of, self._offered)
+        self.inboxes = Inboxes(adapter_of, self._offered, may_wake)
         self._store = store
         self._clock = clock
         self._on_waiting = on_waiting
         """Called with a peer for whom mail may wait that nothing here can bring now."""
+        self._events = events
+        self._on_given = on_given
+        """Called with a peer and a message whose text is before it from now on."""
         self._boxes: dict[str, Mailbox] = {}
         self._writing: Counter[str] = Counter()
         self._stale: set[str] = set()
+        self._unsaid: dict[str, list[Change]] = {}
+        """What was reported of the offers of a peer, and could not be written."""
         self._settling: dict[str, list[asyncio.Future[None]]] = {}
 
     # --- books ------------------------------------------------------------------------------------------
@@ -65,6 +75,9 @@ class Post:
         """Write what the mailbox of `peer` changed; done when it is on the disk. Writes keep the order of the calls."""
         if not changes:
             return _nothing()
+        for change in changes:
+            if is_given(change):
+                self._on_given(peer, change.message)
         now = self._clock()
         self._writing[peer] += 1
         return self._recorded(peer, changes, self._store.write(lambda database: stored.apply(database, changes, now)))
@@ -74,6 +87,7 @@ class Post:
             await writing
         except CoterieError:
             self._stale.add(peer)
+            self._unsaid.setdefault(peer, []).extend(filter(is_report, changes))
             raise
         finally:
             self._writing[peer] -= 1
@@ -81,11 +95,19 @@ class Post:
                 del self._writing[peer]
                 self._refresh(peer)
         self._settled(changes)
+        self._events.changed(changes)
 
     def record_soon(self, peer: str, changes: Sequence[Change]) -> None:
         """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
         if changes:
             asyncio.ensure_future(self.record(peer, list(changes))).add_done_callback(_log_failure)
+
+    def _say_again(self, peer: str) -> None:
+        """Write what was reported and could not be written. A mailbox that is yet to be read again waits for that."""
+        if peer not in self._unsaid or peer in self._stale:
+            return
+        box = self.box(peer)
+        self.record_soon(peer, [change for before in self._unsaid.pop(peer) for change in box.report(before)])
 
     def waiting(self, peer: str) -> list[str]:
         """The messages for a peer that no carrier has, oldest first."""
@@ -94,6 +116,7 @@ class Post:
     def forget(self, peer: str) -> None:
         """The peer ended long ago."""
         self._boxes.pop(peer, None)
+        self._unsaid.pop(peer, None)
 
     def _refresh(self, peer: str) -> None:
         """Read a mailbox again whose books may have gone ahead of the store."""
@@ -105,20 +128,22 @@ class Post:
 
     def plan(self, message: str, sender: Peer, recipient: Peer, letter: Letter, wants_answer: bool) -> Offer | None:
         """The offer that a message is born with: to whoever waits for it, else by the inbox, else none yet."""
-        step = self.box(recipient.id).step
+        box = self.box(recipient.id)
         wait = self.waits.match(recipient.id, sender.id, letter.thread, wants_answer)
         if wait and wait.main:
-            return Offer(message, 1, Carrier.WAIT, wait.call, step)
-        if self.inboxes.is_ready(recipient.id):
+            return Offer(message, 1, Carrier.WAIT, wait.call, box.step)
+        # Behind one that waits it waits too, and goes out after it.
+        if self.inboxes.is_ready(recipient.id) and not box.newest_waits():
             call = self.inboxes.call_for(recipient.id, letter)
-            return Offer(message, 1, Carrier.INBOX, call, step)
+            return Offer(message, 1, Carrier.INBOX, call, box.step)
         return None
 
     def arrived(self, message: NewMessage, wants_answer: bool) -> None:
         """A message is stored: put it into its mailbox, and on its way."""
         recipient, offer = message.recipient, message.offer
+        self._events.accepted(message.id)
         box = self.box(recipient)
-        box.accept(Entry(message.id, State.QUEUED, 1 if offer else 0, offer))
+        box.accept(Entry(message.id, State.QUEUED, 1 if offer else 0, offer, size=len(message.text.encode())))
         if offer is None:
             self.push(recipient)  # Its inbox may have opened since it was planned.
         elif offer.carrier is Carrier.INBOX:
@@ -143,13 +168,17 @@ class Post:
 
     def acknowledge(self, peer: str, message: str) -> None:
         """`peer` answered `message`: close what is open for it. The state itself was written with the answer."""
-        self.record_soon(peer, self.box(peer).acknowledge(message))
+        changes = self.box(peer).acknowledge(message)
+        self.record_soon(peer, changes)
+        if not any(change.state for change in changes):
+            self._events.acknowledged(message)  # It was shown long ago, and its mailbox has it no more.
         self.inboxes.sign_of_life(peer)
 
     # --- out ------------------------------------------------------------------------------------------
 
     def push(self, peer: str) -> None:
         """Offer by inbox whatever no carrier has, or say that it waits."""
+        self._say_again(peer)
         if not self.inboxes.is_ready(peer):
             self._on_waiting(peer)
             return
@@ -185,33 +214,43 @@ class Post:
         self.record_soon(peer, [c for offer in lost for c in box.failed(offer.id, "its adapter went away")])
         self.push(peer)
 
-    async def reported(self, peer: str, call: str, failure: str | None) -> None:
-        """The adapter wrote a line to the inbox, or could not."""
+    def reported(self, peer: str, call: str, failure: str | None) -> Awaitable[None]:
+        """The adapter wrote a line to the inbox, or could not. Known at once, and on the disk when it is done."""
         box = self.box(peer)
         changes: list[Change] = []
         for offer in box.open_offers(call):
             changes += box.written(offer.id) if failure is None else box.failed(offer.id, failure)
         self.inboxes.reported(peer, call, failure is not None, self.push)
-        await self.record(peer, changes)
+        return self.record(peer, changes)
 
-    async def written(self, peer: str, calls: Iterable[str]) -> None:
-        """The texts with these names are out: in a tool's result, on a terminal."""
+    def written(self, peer: str, calls: Iterable[str]) -> Awaitable[None]:
+        """The texts with these names are out: in a tool's result, on a terminal. Known at once, as above: what a model
+        makes of a text may follow it in the same moment.
+        """
         box = self.box(peer)
         offers = [offer for call in calls for offer in box.open_offers(call)]
-        await self.record(peer, [change for offer in offers for change in box.written(offer.id)])
+        return self.record(peer, [change for offer in offers for change in box.written(offer.id)])
 
-    def adapter_came(self, peer: str, written: Iterable[str], under_way: Collection[str]) -> None:
+    def adapter_came(
+        self, peer: str, written: Iterable[str], held: Mapping[str, Collection[str]], under_way: Collection[str]
+    ) -> list[str]:
         """An adapter registered: texts that it wrote and could not report are written, others never were, but for
-        those `under_way` on other connections, and those that it was given since it said what it wrote.
+        those `under_way` on other connections, and those that it was given since it said what it wrote. What it has
+        `held` since before stands in results to come: returns the calls of which it is still to report.
         """
         box = self.box(peer)
         known = set(written)
         offers = [o for o in box.open_offers() if not o.written]
         changes = [c for o in offers if o.call in known for c in box.written(o.id)]
-        lost = {o.call for o in offers} - known - set(under_way) - self.inboxes.calls(peer)
+        lost = {o.call for o in offers} - known - set(under_way) - set(held) - self.inboxes.calls(peer)
         changes += box.fail_unwritten("its adapter never wrote it", lost)
+        for call, messages in held.items():
+            # What a sub-agent was told stands in its results too, and was never offered there.
+            given = [message for message in messages if stored.was_offered(self._store.reader, message, call)]
+            changes += box.hold(call, given)
         self.record_soon(peer, changes)
         self.push(peer)
+        return [call for call in held if box.open_offers(call)]
 
     def adapter_gone(self, peer: str) -> None:
         """No adapter any more: lines that were to be written will not be."""
@@ -244,18 +283,12 @@ class Post:
         await self._store.write(lambda database: stored.readdress(database, before, peer))
         self._boxes.pop(before, None)
         for entry in moved:
-            self.box(peer).accept(Entry(entry.id, State.QUEUED, entry.attempts))
+            self.box(peer).accept(Entry(entry.id, State.QUEUED, entry.attempts, size=entry.size))
         self.push(peer)
 
     async def asked_for(self, peer: str, message: str, call: str) -> None:
         """The recipient asked for the text of an unread message: that answer is its offer now."""
-        box = self.box(peer)
-        entry = box.entries.get(message)
-        if entry is None or (entry.offer and entry.offer.call == call):
-            return
-        changes = box.failed(entry.offer.id, "asked for by id") if entry.offer else []
-        changes += box.take(Carrier.TOOL, call, [message], written=False)
-        await self.record(peer, changes)
+        await self.record(peer, self.box(peer).ask(message, call))
 
     # --- waiting ------------------------------------------------------------------------------------------
 
@@ -265,8 +298,19 @@ class Post:
         if message not in box.entries:
             return False
         if box.entries[message].offer is None:
-            await self.record(waiter, box.take(Carrier.WAIT, call, [message], written=False))
-        return any(offer.message == message for offer in box.open_offers(call))
+            try:
+                await self.record(waiter, box.take(Carrier.WAIT, call, [message], written=False))
+            except CoterieError:  # That the answer cannot be given says nothing of the send, which is stored.
+                return False
+        # Read again: what failed meanwhile may have made it another mailbox.
+        return any(offer.message == message for offer in self.box(waiter).open_offers(call))
+
+    def not_carried(self, peer: str, call: str) -> None:
+        """The result named `call` goes out without what was to stand in it: the next carrier has that."""
+        changes = self.box(peer).fail_unwritten("the wait was over", [call])
+        if changes:
+            self.record_soon(peer, changes)
+            self.push(peer)
 
     async def settled(self, peer: str, messages: Iterable[str], wait_s: float) -> None:
         """Return when the open offers of these messages were written, or after `wait_s` seconds."""
@@ -286,6 +330,20 @@ class Post:
             for future in self._settling.pop(change.message, ()):
                 if not future.done():
                     future.set_result(None)
+
+
+def is_given(change: Change) -> bool:
+    """Whether this is the moment in which a text came before its reader: a carrier has it, or there is evidence before
+    the carrier said so.
+    """
+    unsaid = change.offer is not None and not change.offer.written
+    return change.state is State.OFFERED or (change.outcome is Outcome.SHOWN and unsaid)
+
+
+def is_report(change: Change) -> bool:
+    """Whether a change says what became of a text that was given out, and not what is to be given out."""
+    over = change.offer is not None and (change.offer.written or change.outcome is not Outcome.OPEN)
+    return over or change.state is State.SHOWN
 
 
 async def _nothing() -> None:

@@ -45,6 +45,8 @@ class Presence:
         on_carried: Callable[[Peer], None],
         on_replaced: Callable[[Peer, Peer], Awaitable[None]],
         connections: Callable[[], Iterable[Connection]],
+        on_changed: Callable[[Peer], None] = lambda _: None,
+        lived: Callable[[], float] | None = None,
     ) -> None:
         self.roster = Roster()
         self.adapters: dict[str, Connection] = {}
@@ -52,17 +54,21 @@ class Presence:
         self.repositories = Repositories()
         self._store = store
         self._clock = clock
+        self._lived = lived or clock
+        """Tells who was seen before whom, and how long ago: by the time that passed, which nobody can set back."""
         self._on_end = on_end
         self._on_carried = on_carried
         self._on_replaced = on_replaced
         """Called with a peer that turned out to be another one, and that other."""
+        self._person_stored = True
         self.connections = connections
+        self.on_changed = on_changed
+        """Called with a peer of which something changed, once it is on the disk (what is never stored: at once)."""
         self._watch = processes.Watch(self._process_ended)
 
     def load(self) -> None:
         """Take up where the last daemon left: whoever lived then and is gone now has gone meanwhile."""
-        now = self._clock()
-        for peer in stored.load(self._store.reader, now - ENDED_KEPT_S):
+        for peer in stored.load(self._store.reader, self._lived() - ENDED_KEPT_S):
             self.roster.add(peer)
         for peer in list(self.roster):
             process = anchor(peer)
@@ -83,8 +89,14 @@ class Presence:
 
     def save(self, peer: Peer) -> asyncio.Future[None]:
         """Write a peer to the store."""
-        peer.seen = self._clock()
-        return self._store.write(lambda connection: stored.save(connection, peer))
+        peer.seen = self._lived()
+        writing = self._store.write(lambda connection: stored.save(connection, peer))
+        writing.add_done_callback(lambda done: self._saved(peer, done))
+        return writing
+
+    def _saved(self, peer: Peer, done: asyncio.Future[None]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.on_changed(peer)
 
     # --- sessions ------------------------------------------------------------------------------------------
 
@@ -256,8 +268,16 @@ class Presence:
             name = self.roster.free_name(callers.person_name())
             found = Peer(ids.new_peer_id(), name, PERSON, since=self._clock())
             self.roster.add(found)
-            self.save(found).add_done_callback(_log_failure)
+            self._person_stored = False
+        if not self._person_stored:
+            # Again if it fails: whatever they write names this peer, also to the next daemon.
+            self._person_stored = True
+            self.save(found).add_done_callback(self._person_saved)
         return found
+
+    def _person_saved(self, done: asyncio.Future[None]) -> None:
+        self._person_stored = not done.cancelled() and done.exception() is None
+        _log_failure(done)
 
     def caller(self, connection: Connection) -> callers.Caller:
         """Who is behind a connection: the registered session, or whoever its process belongs to."""

@@ -36,6 +36,11 @@ def _boot_id() -> str:
 _BOOT = _boot_id() if _LINUX else ""
 
 
+def boot() -> str:
+    """What tells this boot of the machine from every other; empty where nothing does."""
+    return _BOOT if _BOOT != "boot" else ""
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the state on, or None if there is no such process."""
     try:
@@ -124,6 +129,16 @@ def lineage(pid: int) -> list[int]:
         chain.append(pid)
         pid = parent(pid)
     return chain
+
+
+def leaders(pid: int) -> tuple[int, int]:
+    """The leaders of the process group and of the session that a process is in; 0 for what may not be known. They may
+    have ended; their pids are given to nobody else while the group or the session lives.
+    """
+    try:
+        return os.getpgid(pid), os.getsid(pid)
+    except OSError:  # It ended meanwhile, or (macOS) its session may not be known to us.
+        return 0, 0
 
 
 def environment(pid: int) -> dict[str, str]:

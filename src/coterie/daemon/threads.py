@@ -234,6 +234,7 @@ class Threads:
             peer = self._peer_of(thread)
             if peer:
                 peer.busy, peer.heard = status == "active", self._clock()
+                self._presence.on_changed(peer)
         elif thread not in self._others:
             self._ask_about(endpoint, thread)  # A thread that was resumed, or a sub-agent's: nothing else tells.
 

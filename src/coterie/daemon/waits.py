@@ -52,6 +52,10 @@ class Waits:
         """The wait of `waiter` for `recipient`, whatever it is about."""
         return next((w for w in self._waits if w.waiter == waiter and w.recipient == recipient), None)
 
+    def in_thread(self, thread: str) -> list[Wait]:
+        """Every wait for an answer in this thread."""
+        return [wait for wait in self._waits if wait.thread == thread and not wait.answered.done()]
+
     def match(self, waiter: str, sender: str, thread: str, wants_answer: bool) -> Wait | None:
         """The wait that a message from `sender` ends: one in the same thread; or any for that sender, if the sender
         is about to wait too, since two that wait for each other would wait in vain.

@@ -17,10 +17,11 @@ from coterie.mcp.wire import INVALID_PARAMS, Host, Rejected, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from coterie.agents.kind import AgentKind
+    from coterie.mcp.link import Registration
 
     Json = dict[str, Any]
 
@@ -49,7 +50,13 @@ class _Running:
 class Adapter(Host):
     """Serves one session until its client closes stdin or its agent is gone."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ, stdin: int = 0, stdout: int = 1) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] = os.environ,
+        stdin: int = 0,
+        stdout: int = 1,
+        link: Callable[[Callable[[str, Json], None], Callable[[], Registration | None]], Link] = Link,
+    ) -> None:
         self._environ = environ
         self._stdin, self._stdout = stdin, stdout
         self._kind: AgentKind = OTHER
@@ -67,7 +74,7 @@ class Adapter(Host):
         self._written: deque[str] = deque(maxlen=WRITTEN_KEPT)
         self._running: dict[int | str, _Running] = {}
         self._wire = Wire(self, self._write)
-        self._link = Link(self._notified, self._registration)
+        self._link = link(self._notified, self._registration)
 
     # --- the loop ------------------------------------------------------------------------------------------
 
@@ -213,10 +220,11 @@ class Adapter(Host):
         if running.failed and not mail:
             self._give_up(running.carried)
             return
-        if not mail:
-            self._give_up(running.carried[:1])
-        written = running.carried if mail else running.carried[1:]
-        if written and (len(running.carried) > 1 or (mail and (mail["letters"] or mail["receipts"]))):
+        # A wait that ended without its answer brought nothing: one that came in that moment is not in this result.
+        brought = running.carried[1:] if ids.framed_ids_in(running.text) else []
+        self._give_up([*([] if mail else [running.call]), *([] if brought else running.carried[1:])])
+        written = [running.call, *brought] if mail and (mail["letters"] or mail["receipts"]) else brought
+        if written:
             self._written += written
             self._link.call("mail.written", {"calls": written}, _ignore)
 
@@ -242,7 +250,17 @@ class Adapter(Host):
             "inbox": self._inbox is not None,
             "displaced": self._displaced,
             "written": list(self._written),
+            "held": self._held(),
         }
+
+    def _held(self) -> Json:
+        """The calls of results that are not out yet, each with the messages whose text it brought: they are nobody
+        else's to bring, whatever a daemon that comes back knows of them.
+        """
+        held: dict[str, list[str]] = {running.call: [] for running in self._running.values()}
+        for running in self._running.values():
+            held.update(dict.fromkeys(running.carried[1:], ids.framed_ids_in(running.text)))
+        return held
 
     def _notified(self, method: str, params: Json) -> None:
         if method == "push":

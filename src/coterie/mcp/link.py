@@ -11,7 +11,7 @@ import os
 import threading
 import time
 
-from coterie import client
+from coterie import client, ids
 from coterie.errors import BadInput, BadLine, CoterieError, Silent, Unavailable, from_wire
 from coterie.jsonline import decode, encode
 from coterie.limits import CALL_S, LINE_BYTES_MAX, START_S
@@ -31,13 +31,15 @@ RETRY_MOST_S = 30.0
 WRITE_S = 5.0
 """A daemon that takes nothing for so long is stuck; the link is given up and made anew."""
 
+_TEXTS = {"written": None, "held": None}
+
 
 class _Call:
-    def __init__(self, method: str, params: Json, done: Done, wait_s: float) -> None:
+    def __init__(self, method: str, params: Json, done: Done, deadline: float) -> None:
         self.method = method
         self.params = params
         self.done = done
-        self.deadline = time.monotonic() + wait_s
+        self.deadline = deadline
         self.left = False
 
     def fail(self, error: CoterieError) -> None:
@@ -50,8 +52,12 @@ class Link:
     """A connection to the daemon that comes back."""
 
     def __init__(
-        self, on_notification: Callable[[str, Json], None], registration: Callable[[], Registration | None]
+        self,
+        on_notification: Callable[[str, Json], None],
+        registration: Callable[[], Registration | None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._on_notification = on_notification
         self._registration = registration
         """What to call first, once there is a connection; None while there is nobody to register."""
@@ -77,7 +83,7 @@ class Link:
 
     def timeout(self) -> float | None:
         """Seconds until something is due; None if nothing ever is."""
-        now = time.monotonic()
+        now = self._now()
         due = [call.deadline for call in self._calls.values()]
         if self._wanted and not self._client and not self._connecting:
             due.append(self._not_before)
@@ -93,7 +99,7 @@ class Link:
 
     def tick(self) -> None:
         """Do what is due."""
-        now = time.monotonic()
+        now = self._now()
         for number in [number for number, call in self._calls.items() if call.deadline <= now]:
             self._calls.pop(number).fail(Silent("the daemon does not answer", "coterie status says more"))
         if self._wanted and not self._client and not self._connecting and self._not_before <= now:
@@ -116,7 +122,7 @@ class Link:
         """Call the daemon; `done` gets the result or the error, also if the daemon is killed meanwhile."""
         self._wanted = True
         self._last_id += 1
-        self._calls[self._last_id] = _Call(method, params, done, START_S + CALL_S + wait_s)
+        self._calls[self._last_id] = _Call(method, params, done, self._now() + START_S + CALL_S + wait_s)
         if self._registered:
             self._send(self._last_id)
         else:
@@ -157,7 +163,7 @@ class Link:
         self._registering = True
         self._last_id += 1
         self._sent_registration = registration
-        self._calls[self._last_id] = _Call(*registration, self._register_done, CALL_S)
+        self._calls[self._last_id] = _Call(*registration, self._register_done, self._now() + CALL_S)
         self._send(self._last_id)
 
     def _register_done(self, result: Json | None, error: CoterieError | None) -> None:
@@ -176,15 +182,15 @@ class Link:
             self._send(number)
 
     def _is_outdated(self) -> bool:
-        """Whether the session changed while it was being registered. What was `written` meanwhile is reported anyway;
-        to register for it again would go on for as long as there is mail.
+        """Whether the session changed while it was being registered. What was `written` or is `held` meanwhile is
+        reported anyway; to register for it again would go on for as long as there is mail.
         """
         (now, what), (before, sent) = self._registration() or ("", {}), self._sent_registration or ("", {})
-        return (now, {**what, "written": None}) != (before, {**sent, "written": None})
+        return (now, {**what, **_TEXTS}) != (before, {**sent, **_TEXTS})
 
     def _try_later(self) -> None:
         """It does not work now: each time it is left alone for longer."""
-        self._not_before = time.monotonic() + self._pause
+        self._not_before = self._now() + self._pause
         self._pause = min(self._pause * 4, RETRY_MOST_S)
 
     def _fail_all(self, error: CoterieError) -> None:
@@ -202,7 +208,7 @@ class Link:
         for number in registering:
             del self._calls[number]
         # All sessions of a machine lose a daemon at the same instant: they come back a little apart.
-        self._not_before = time.monotonic() + self._pause * os.urandom(1)[0] / 255
+        self._not_before = self._now() + self._pause * ids.entropy(1)[0] / 255
 
     # --- the wire ------------------------------------------------------------------------------------------
 

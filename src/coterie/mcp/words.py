@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coterie.errors import CoterieError
+from coterie.errors import CoterieError, Limited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +26,24 @@ queued is not read. An answer is pushed to you or comes with a later coterie too
 
 
 NOT_DONE = "Not done"
+NOT_SENT = "Not sent"
 NOT_KNOWN = "No answer"
 NO_MAIL = "Your mail could not be looked up"
 
 
 def tool_failed(error: CoterieError, what: str = NOT_DONE) -> str:
-    """An error as the model reads it: what happened, and what to do."""
-    return f"{what}: {error.message}." + (f" What to do: {error.hint}." if error.hint else "")
+    """An error as the model reads it: what happened, when it may be otherwise, and what to do."""
+    again = ""
+    if isinstance(error, Limited):
+        what = NOT_SENT
+        again = f" {_again(error.retry_s)}"
+    return f"{what}: {error.message}.{again}" + (f" What to do: {error.hint}." if error.hint else "")
+
+
+def _again(retry_s: float | None) -> str:
+    if retry_s is None:
+        return "To try again later does not help."
+    return f"It can go in {-int(-retry_s // 1)} s, and not before."
 
 
 def me(card: dict[str, Any] | None) -> str:

@@ -9,21 +9,24 @@ through a second, read-only one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from coterie.errors import CoterieError, Defect, DiskFull, StoreFailed, Unavailable
+from coterie.errors import CoterieError, Damaged, Defect, DiskFull, StoreFailed, Unavailable
 from coterie.files import Home, open_private
-from coterie.limits import BATCH_MAX, BUSY_MS, WAL_BYTES_MAX
+from coterie.limits import BATCH_MAX, BUSY_MS, CHECK_START_S, WAL_BYTES_MAX
 from coterie.points import point
-from coterie.store import migrations
+from coterie.store import copies, migrations, restores, seals, soundness, wal
+from coterie.store.ways import way_back
 
 Row = sqlite3.Row
 SQLITE_VERSION = sqlite3.sqlite_version
@@ -39,10 +42,10 @@ Done = tuple[Told, Any, CoterieError | None]
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in our settings. The file must exist."""
-    mode = "ro" if read_only else "rw"
-    uri = f"file:{migrations.quoted(path)}?mode={mode}"
+    uri = copies.uri(path) if read_only else copies.uri(path).replace("?mode=ro", "?mode=rw")
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    seals.teach(connection)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     if not read_only:
         _settle(connection)
@@ -63,12 +66,14 @@ def _settle(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
 
 
-def translate(error: sqlite3.Error) -> StoreFailed:
+def translate(error: sqlite3.Error | UnicodeDecodeError) -> StoreFailed:
     """What a failure of SQLite means for whoever waits for the write."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     if code & 0xFF == sqlite3.SQLITE_FULL:
         return DiskFull(f"the disk took no more ({name}): nothing was stored", "make room, and send it again")
+    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or soundness.is_no_text(error):
+        return Damaged(f"the database is damaged ({name}): nothing was stored", "the person can type: coterie doctor")
     if code & 0xFF == sqlite3.SQLITE_IOERR:
         return StoreFailed(
             f"the disk failed ({name}): it is not known what it holds", "see the system's log for the disk"
@@ -86,18 +91,44 @@ def tell(future: asyncio.Future[Result], result: Result, error: Exception | None
         future.set_result(result)
 
 
-def _unusable(error: sqlite3.DatabaseError, place: Home) -> StoreFailed:
+def _unusable(error: sqlite3.DatabaseError | UnicodeDecodeError, place: Home) -> StoreFailed:
     failed = translate(error)
     if isinstance(failed, DiskFull):
         return failed
-    path = place.database
-    copies = f"a copy made before the last upgrade may lie in {place.backups}"
-    return StoreFailed(f"{path} cannot be used: {error}", f"to begin anew: mv {path} {path}.damaged; {copies}")
+    kind = Damaged if isinstance(failed, Damaged) else StoreFailed
+    return kind(f"{place.database} cannot be used: {soundness.words(error)}", way_back(place))
 
 
 def damaged(error: Exception, place: Home) -> StoreFailed | None:
     """What to say if it is the database that stands in the way; damage may show only when a page is read."""
-    return _unusable(error, place) if isinstance(error, sqlite3.DatabaseError) else None
+    return _unusable(error, place) if isinstance(error, soundness.UNREADABLE) else None
+
+
+def _is_sound(connection: sqlite3.Connection, place: Home) -> bool:
+    """Whether all was looked at and is as it was stored; False if there was no time for it. Raises `Damaged`."""
+    deadline = time.monotonic() + CHECK_START_S
+    try:
+        wrong = soundness.check(connection, lambda: time.monotonic() > deadline)
+    except soundness.Unfinished:
+        return False
+    if wrong:
+        connection.close()
+        raise Damaged(f"{place.database} is damaged: {wrong}", way_back(place))
+    return True
+
+
+def _keep_log(place: Home) -> None:
+    """Raises `Damaged` if the log lost commits, and brings the rest to the disk. It is looked at before a connection
+    that writes is open: that would bring in what can be read when it closes, and remove what cannot.
+    """
+    if lost := wal.lost_commits(place.database):
+        raise Damaged(f"{place.database}-wal is damaged: it lost {wal.words(lost)}", way_back(place))
+    wal.sync(place.database)
+
+
+def unreadable(error: BaseException) -> StoreFailed | None:
+    """What to answer if the database could not be read."""
+    return translate(error) if isinstance(error, (sqlite3.Error, UnicodeDecodeError)) else None
 
 
 class Store:
@@ -105,29 +136,43 @@ class Store:
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         self._writer = writer
-        self.reader = reader
+        self._reader: sqlite3.Connection | None = reader
         self._jobs: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closing = False
         self.failure: StoreFailed | None = None
         """Why the last write failed; None once one succeeded again. What `coterie status` shows."""
-        self._thread.start()
+        self.damage: Damaged | None = None
+        """What was found to be wrong with the database while it served."""
+        self._start()
 
     @classmethod
     def open(cls, place: Home, now: float) -> Store:
         """Open the database in `place`, making or migrating it. Raises `Unsafe` or `StoreFailed`; a database that
         a newer coterie wrote is left untouched.
         """
+        restores.complete(place)
         os.close(open_private(place.database, os.O_RDWR))
         try:
             migrations.examine(place.database)
+            _keep_log(place)
             writer = connect(place.database)
+            checked = _is_sound(writer, place)
             migrations.migrate(writer, place, now)
             reader = connect(place.database, read_only=True)
-        except sqlite3.DatabaseError as error:
+        except soundness.UNREADABLE as error:
             raise _unusable(error, place) from error
-        return cls(writer, reader)
+        store = cls(writer, reader)
+        if not checked:
+            store.check_beside(place)
+        return store
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        """What reads. Raises `Unavailable` once the store is closed: the next daemon can be asked."""
+        if self._reader is None:
+            raise Unavailable("the daemon is leaving", "try again")
+        return self._reader
 
     def write(self, job: Job[Result]) -> asyncio.Future[Result]:
         """Have `job` run in the writer's thread. The future is done when its commit is on the disk, and fails with
@@ -144,15 +189,38 @@ class Store:
         else:
             self._jobs.put((job, told))
 
+    def check_beside(self, place: Home) -> None:
+        """Look through the database in a thread of its own, on a connection that only reads."""
+        threading.Thread(target=self._check, args=(place,), name="store-checker", daemon=True).start()
+
+    def _check(self, place: Home) -> None:
+        try:
+            with contextlib.closing(copies.opened(place.database)) as connection:
+                wrong = soundness.check(connection, lambda: self._closing)
+        except (soundness.Unfinished, sqlite3.Error):  # It leaves; or it cannot be opened, which the work notices too.
+            return
+        if wrong:
+            self.damage = Damaged(f"{place.database} is damaged: {wrong}", way_back(place))
+            log.error("%s", self.damage)
+
     async def close(self) -> None:
         """Finish what is queued, and close. Later writes are refused."""
         self._closing = True
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self.reader.close()
+        await self._finish()
+        if self._reader:
+            self._reader.close()
+            self._reader = None
         self._writer.close()
 
     # --- the writer's thread ---------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def _finish(self) -> None:
+        await asyncio.to_thread(self._thread.join)
 
     def _write_all(self) -> None:
         while True:
@@ -189,6 +257,8 @@ class Store:
         return [(told, result, None) for (_, told), result in zip(batch, results, strict=True)]
 
     def _transaction(self, jobs: list[Job[Any]]) -> list[Any]:
+        if self._writer.in_transaction:  # A disk that failed may have refused the rollback too.
+            self._writer.execute("ROLLBACK")
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             results = [job(self._writer) for job in jobs]

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import sys
 import time
 from typing import Any
 
 from coterie.errors import CoterieError
+from coterie.files import Home
 from coterie.limits import DATABASE_CHECK_S
-from coterie.store import migrations
+from coterie.store import copies, migrations, soundness, wal, ways
 from coterie.store.db import SQLITE_VERSION
-
-STEPS = 10_000
-"""Instructions of SQLite between two looks at the clock: about a millisecond."""
 
 
 def health(path: str, wait_s: float = DATABASE_CHECK_S) -> dict[str, Any]:
@@ -39,38 +36,33 @@ def health(path: str, wait_s: float = DATABASE_CHECK_S) -> dict[str, Any]:
     told["bytes"] = sum(os.path.getsize(path + end) for end in ("", "-wal") if os.path.exists(path + end))
     try:
         migrations.examine(path)
-        told["schema"], told["whole"] = _looked_through(path, wait_s)
+        told["schema"], told["whole"], wrong = _looked_through(path, wait_s)
     except CoterieError as error:
         told["problem"] = _problem(error.message, error.hint)
-    except sqlite3.DatabaseError as error:
-        told["problem"] = _damage(path, str(error))
+    except soundness.UNREADABLE as error:
+        told["problem"] = _damage(path, soundness.words(error))
     else:
-        if told["whole"] is False:
-            told["problem"] = _damage(path, "its pages contradict each other")
+        if wrong:
+            told["problem"] = _damage(path, wrong)
     return told
 
 
-def _looked_through(path: str, wait_s: float) -> tuple[int, bool | None]:
-    """The schema's number, and whether every page is as it should be; None if that took too long."""
+def _looked_through(path: str, wait_s: float) -> tuple[int, bool | None, str | None]:
+    """The schema's number, whether all is as it was stored (None if that took too long), and what is not."""
+    lost = wal.lost_commits(path)
     # Without a log beside it nobody has it open, and SQLite would make one to look.
-    immutable = "" if os.path.exists(path + "-wal") else "&immutable=1"
-    connection = sqlite3.connect(f"file:{migrations.quoted(path)}?mode=ro{immutable}", uri=True, isolation_level=None)
+    connection = copies.opened(path, alone=not os.path.exists(path + "-wal"))
     deadline = time.monotonic() + wait_s
     try:
         version = migrations.version_of(connection)
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
-        return version, _is_whole(connection)
+        if lost:
+            return version, False, f"its log lost {wal.words(lost)}"
+        wrong = soundness.check(connection, lambda: time.monotonic() > deadline)
+    except soundness.Unfinished:
+        return version, None, None
     finally:
         connection.close()
-
-
-def _is_whole(connection: sqlite3.Connection) -> bool | None:
-    try:
-        return [row[0] for row in connection.execute("PRAGMA quick_check(1)")] == ["ok"]
-    except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-            return None
-        raise
+    return version, wrong is None, wrong
 
 
 def _problem(message: str, hint: str) -> dict[str, str]:
@@ -78,7 +70,7 @@ def _problem(message: str, hint: str) -> dict[str, str]:
 
 
 def _damage(path: str, what: str) -> dict[str, str]:
-    return _problem(f"{path} is damaged: {what}", f"to begin anew: mv {path} {path}.damaged")
+    return _problem(f"{path} is damaged: {what}", ways.way_back(Home(os.path.dirname(path))))
 
 
 if __name__ == "__main__":

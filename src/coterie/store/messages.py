@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from coterie.errors import BadInput
+from coterie.errors import BadInput, Damaged
 from coterie.frames import Letter
 from coterie.messages import TRANSITIONS, Carrier, Change, Entry, Mailbox, Offer, Outcome, State
+from coterie.store import seals
+from coterie.timeline import Span
 
 THIS_DEVICE = "this device"
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(NamedTuple):
     """A message that is about to be accepted, with the offer that it may be born with."""
 
     id: str
@@ -28,31 +29,49 @@ class NewMessage:
     accepted_at: float
     expires_at: float
     offer: Offer | None = None
+    cause: str | None = None
+    """The message whose text made the sender write."""
+    path: str = ""
+    """The peers that passed it on: their ids, the first sender first, one blank between two."""
 
 
 _INSERT = """
-INSERT INTO messages (id, sender, sender_name, sender_kind, recipient, thread, reply_to, text, state, accepted_at,
-                      changed_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)
+INSERT INTO messages (id, sender, sender_name, sender_kind, thread, reply_to, text, accepted_at, expires_at,
+                      cause, path, recipient, state, changed_at, seal, mark)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)
 """
 # Copies end in ".2", ".3"...; the slash is the character after the full stop.
 _COPIES = "SELECT * FROM messages WHERE id = ?1 OR (id > ?1 || '.' AND id < ?1 || '/') ORDER BY seq"
+# What is sealed stands in the order of `seals`.
 _INSERT_OFFER = """
-INSERT INTO offers (message, number, carrier, call, step, written, stops, outcome, reason, opened_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'open', '', ?)
-ON CONFLICT (message, number) DO UPDATE SET step = excluded.step, written = excluded.written, stops = excluded.stops
+INSERT INTO offers (message, number, carrier, call, step, written, stops, outcome, reason, opened_at, seal)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', '', ?8, sealed(?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', '', ?8, NULL))
+ON CONFLICT (message, number) DO UPDATE SET
+    step = excluded.step, written = excluded.written, stops = excluded.stops,
+    seal = sealed(message, number, carrier, call, excluded.step, excluded.written, excluded.stops,
+                  outcome, reason, opened_at, closed_at)
 """
-_CLOSE_OFFER = "UPDATE offers SET outcome = ?, reason = ?, closed_at = ? WHERE message = ? AND number = ?"
+_CLOSE_OFFER = """
+UPDATE offers SET outcome = ?1, reason = ?2, closed_at = ?3,
+                  seal = sealed(message, number, carrier, call, step, written, stops, ?1, ?2, opened_at, ?3)
+WHERE message = ?4 AND number = ?5
+"""
 # The guard makes a change that comes late (after an acknowledgement, say) harmless instead of wrong.
-_MOVE = "UPDATE messages SET state = ?, reason = ?, changed_at = ? WHERE id = ? AND state IN ({})"
+_MOVE = """
+UPDATE messages SET state = ?1, reason = ?2, changed_at = ?3, mark = sealed(recipient, ?1, ?2, told, ?3)
+WHERE id = ?4 AND state IN ({})
+"""
 _UNREAD = """
-SELECT messages.id, state, number, carrier, call, step, written, stops,
+SELECT messages.id, state, number, carrier, call, step, written, stops, length(CAST(text AS BLOB)) AS size,
        (SELECT count(*) FROM offers AS past WHERE past.message = messages.id) AS attempts
 FROM messages LEFT JOIN offers ON offers.message = messages.id AND offers.outcome = 'open'
 WHERE recipient = ? AND state IN ('queued', 'offered') ORDER BY messages.seq
 """
 _HOOKED = "SELECT 1 FROM peers WHERE id = ? AND hooked"
-_READDRESS = "UPDATE messages SET recipient = ? WHERE recipient = ? AND state IN ('queued', 'offered')"
+_READDRESS = """
+UPDATE messages SET recipient = ?1, mark = sealed(?1, state, reason, told, changed_at)
+WHERE recipient = ?2 AND state IN ('queued', 'offered')
+"""
 _BY_PREFIX = """
 SELECT * FROM messages WHERE id >= :low AND id < :high AND (:peer IS NULL OR :peer IN (sender, recipient))
 ORDER BY seq LIMIT 5
@@ -65,26 +84,20 @@ _RECEIPTS = """
 SELECT id, recipient, state, reason FROM messages
 WHERE sender = ? AND told <> state AND state IN ({}) ORDER BY seq DESC LIMIT ?
 """
-_TOLD = "UPDATE messages SET told = ? WHERE id = ?"
+_TOLD = "UPDATE messages SET told = ?1, mark = sealed(recipient, state, reason, ?1, changed_at) WHERE id = ?2"
 _EXPIRED = """
-SELECT id, recipient FROM messages WHERE state IN ('queued', 'offered') AND expires_at <= ?
+SELECT id, recipient FROM messages
+WHERE state IN ('queued', 'offered') AND accepted_at >= ? AND accepted_at < ? AND expires_at <= ?
 """
-_NEXT_EXPIRY = "SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered')"
+_NEXT_EXPIRY = """
+SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered') AND accepted_at >= ? AND accepted_at < ?
+"""
 _UNANSWERED = """
 SELECT id FROM messages WHERE recipient = ? AND state = 'shown' ORDER BY seq DESC LIMIT ?
 """
 _LOG = """
 SELECT messages.*, (SELECT carrier FROM offers WHERE message = messages.id ORDER BY number DESC LIMIT 1) AS carrier
 FROM messages WHERE seq < :before {} ORDER BY seq DESC LIMIT :limit
-"""
-_FORGET_OLD = "DELETE FROM messages WHERE state IN ('acknowledged', 'expired', 'refused', 'dead') AND changed_at < ?"
-_OVERSIZE = """
-DELETE FROM messages WHERE seq IN (
-    SELECT seq FROM (
-        SELECT seq, sum(length(CAST(text AS BLOB))) OVER (ORDER BY seq DESC) AS total
-        FROM messages WHERE state NOT IN ('queued', 'offered')
-    ) WHERE total > ?
-)
 """
 
 
@@ -117,22 +130,22 @@ def accept(
 
 
 def _insert(connection: sqlite3.Connection, message: NewMessage) -> None:
-    connection.execute(
-        _INSERT,
-        (
-            message.id,
-            message.sender,
-            message.sender_name,
-            message.sender_kind,
-            message.recipient,
-            message.thread,
-            message.reply_to,
-            message.text,
-            message.accepted_at,
-            message.accepted_at,
-            message.expires_at,
-        ),
+    sent = (  # In the order of seals.SENT.
+        message.id,
+        message.sender,
+        message.sender_name,
+        message.sender_kind,
+        message.thread,
+        message.reply_to,
+        message.text,
+        message.accepted_at,
+        message.expires_at,
+        message.cause,
+        message.path,
     )
+    became = (message.recipient, "queued", "", "queued", message.accepted_at)
+    values = (*sent, message.recipient, message.accepted_at, seals.sealed(*sent), seals.sealed(*became))
+    connection.execute(_INSERT, values)
     if message.offer:
         _save_offer(connection, message.offer, message.accepted_at)
         if message.offer.written:
@@ -179,8 +192,16 @@ def mailbox(connection: sqlite3.Connection, peer: str) -> Mailbox:
                 bool(row["written"]),
                 row["stops"],
             )
-        box.accept(Entry(row["id"], State(row["state"]), row["attempts"], offer))
+        box.accept(Entry(row["id"], State(row["state"]), row["attempts"], offer, size=row["size"]))
     return box
+
+
+def was_offered(connection: sqlite3.Connection, message: str, call: str) -> bool:
+    """Whether the text named `call` was to carry a message, whatever became of that."""
+    return (
+        connection.execute("SELECT 1 FROM offers WHERE message = ? AND call = ?", (message, call)).fetchone()
+        is not None
+    )
 
 
 def readdress(connection: sqlite3.Connection, before: str, peer: str) -> None:
@@ -206,7 +227,9 @@ def letters(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Letter]:
 
 
 def letter(row: sqlite3.Row) -> Letter:
-    """What a frame needs of one message."""
+    """What a frame needs of one message. Raises `Damaged` if the row does not say what was sent."""
+    if not seals.is_sealed(row):
+        raise Damaged(f"message {row['id']} is damaged on the disk", "the person can see what to do: coterie doctor")
     return Letter(
         id=row["id"],
         sender_name=row["sender_name"],
@@ -235,15 +258,16 @@ def told(connection: sqlite3.Connection, states: Iterable[tuple[str, str]]) -> N
     connection.executemany(_TOLD, [(state, message) for message, state in states])
 
 
-def expired(connection: sqlite3.Connection, now: float) -> list[tuple[str, str]]:
-    """Unread messages whose life is over, each with its recipient."""
-    return [(row["id"], row["recipient"]) for row in connection.execute(_EXPIRED, (now,))]
+def expired(connection: sqlite3.Connection, spans: Sequence[Span]) -> list[tuple[str, str]]:
+    """Unread messages whose life is over, each with its recipient; a life is judged by the clock it began under."""
+    rows = (row for span in spans for row in connection.execute(_EXPIRED, (span.low, span.high, span.now)))
+    return [(row["id"], row["recipient"]) for row in rows]
 
 
-def next_expiry(connection: sqlite3.Connection) -> float | None:
-    """When the next unread message expires."""
-    found: float | None = connection.execute(_NEXT_EXPIRY).fetchone()[0]
-    return found
+def next_expiry(connection: sqlite3.Connection, spans: Sequence[Span]) -> float | None:
+    """In how many seconds the next unread message expires."""
+    left = ((connection.execute(_NEXT_EXPIRY, (span.low, span.high)).fetchone()[0], span.now) for span in spans)
+    return min((expires_at - now for expires_at, now in left if expires_at is not None), default=None)
 
 
 def unanswered(connection: sqlite3.Connection, peer: str, limit: int) -> list[str]:
@@ -259,9 +283,12 @@ def log(
     thread: str | None,
     before: int | None,
     limit: int,
+    after: int | None = None,
 ) -> list[sqlite3.Row]:
-    """Messages from or to `peer` (and to or from `other`), of one `thread`, older than `before`; newest first."""
-    conditions = ""
+    """Messages from or to `peer` (and to or from `other`), of one `thread`, older than `before` and newer than `after`;
+    newest first.
+    """
+    conditions = " AND seq > :after" if after else ""
     if peer:
         # Two indexed halves; an OR over both columns would read every message there is.
         conditions += (
@@ -272,16 +299,27 @@ def log(
         conditions += " AND :other IN (sender, recipient)"
     if thread:
         conditions += " AND thread = :thread"
-    values = {"peer": peer, "other": other, "thread": thread, "before": before or 1 << 62, "limit": limit}
+    values = {
+        "peer": peer,
+        "other": other,
+        "thread": thread,
+        "before": before or 1 << 62,
+        "limit": limit,
+        "after": after,
+    }
     return connection.execute(_LOG.format(conditions), values).fetchall()
 
 
-def forget_old(connection: sqlite3.Connection, before: float, bytes_max: int) -> int:
-    """Remove messages that ended before `before`, and the oldest of those that are over beyond `bytes_max` of text.
-    Unread messages are never touched. Returns how many went.
-    """
-    old = connection.execute(_FORGET_OLD, (before,)).rowcount
-    return old + connection.execute(_OVERSIZE, (bytes_max,)).rowcount
+def first_of(connection: sqlite3.Connection, thread: str) -> str | None:
+    """The id of the first message of a thread that is still kept."""
+    row = connection.execute("SELECT id FROM messages WHERE thread = ? ORDER BY seq LIMIT 1", (thread,)).fetchone()
+    return row["id"] if row else None
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The number of the newest message; 0 if there is none."""
+    seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0]
+    return seq
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import time
 from importlib import resources
 
 from coterie.errors import NewerDatabase, StoreFailed
-from coterie.files import FILE_MODE, Home, make_folder
+from coterie.files import Home, make_folder
 from coterie.points import point
+from coterie.store import copies, seals
 
 APPLICATION_ID = 0x436F7465
 """Marks the file as ours ("Cote"), at offset 68 of the file; SQLite's file format, section 1.3."""
@@ -42,19 +42,13 @@ def examine(path: str) -> None:
         return
     # Where a crash left a WAL, the version may stand only in there; where there is none, none is made.
     crashed = os.path.exists(path + "-wal") and os.path.getsize(path + "-wal")
-    uri = f"file:{quoted(path)}?mode=ro" + ("" if crashed else "&immutable=1")
-    connection = sqlite3.connect(uri, uri=True)
+    connection = copies.opened(path, alone=not crashed)
     try:
         version = version_of(connection)
         _refuse(version, path)
         _check_ours(connection, version, path)
     finally:
         connection.close()
-
-
-def quoted(path: str) -> str:
-    """`path` as it stands in a URI of SQLite."""
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _refuse(version: int, path: str) -> None:
@@ -80,7 +74,7 @@ def migrate(connection: sqlite3.Connection, place: Home, now: float) -> None:
     if version:
         back_up(connection, place, version, now)
     for number, sql in missing:
-        _take(connection, number, sql)
+        take(connection, number, sql)
     # A migrated database is one whole file again, as a backup of it should be.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -92,12 +86,16 @@ def _check_ours(connection: sqlite3.Connection, version: int, path: str) -> None
         raise StoreFailed(f"{path} is not a coterie database", f"move it out of the way: mv {path} {path}.old")
 
 
-def _take(connection: sqlite3.Connection, number: int, sql: str) -> None:
+def take(connection: sqlite3.Connection, number: int, sql: str) -> None:
+    """Take one step: whole, or not at all."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in statements(sql):
             point("migration-statement")
             connection.execute(statement)
+        if number == seals.SINCE:
+            point("migration-statement")
+            seals.seal_all(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
@@ -121,12 +119,6 @@ def statements(sql: str) -> list[str]:
 def back_up(connection: sqlite3.Connection, place: Home, version: int, now: float) -> str:
     """Copy the database as it is to the backups, mode 0600. Returns the path."""
     make_folder(place.backups)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    path = os.path.join(place.backups, f"coterie-schema{version}-{stamp}.db")
-    partial = path + ".partial"
-    if os.path.lexists(partial):
-        os.unlink(partial)
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
-    connection.execute("VACUUM INTO ?", (partial,))
-    os.replace(partial, path)
+    path = os.path.join(place.backups, f"coterie-schema{version}-{copies.stamp(now)}.db")
+    copies.write(connection, path)
     return path

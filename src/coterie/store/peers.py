@@ -6,14 +6,15 @@ import sqlite3
 
 from coterie.activity import Activity
 from coterie.peers import Peer, Process, State
+from coterie.store import seals
 
 _SAVE = """
 INSERT INTO peers (id, name, named, kind, state, role, cwd, repo, summary, summary_at, one_shot,
                    agent_pid, agent_start, adapter_pid, adapter_start, recall_due, since, seen,
-                   hooked, endpoint, heard, branch, prompt, files)
+                   hooked, endpoint, heard, branch, prompt, files, prompted, seal)
 VALUES (:id, :name, :named, :kind, :state, :role, :cwd, :repo, :summary, :summary_at, :one_shot,
         :agent_pid, :agent_start, :adapter_pid, :adapter_start, :recall_due, :since, :seen,
-        :hooked, :endpoint, :heard, :branch, :prompt, :files)
+        :hooked, :endpoint, :heard, :branch, :prompt, :files, :prompted, :seal)
 ON CONFLICT (id) DO UPDATE SET
     name = excluded.name, named = excluded.named, state = excluded.state, role = excluded.role,
     cwd = excluded.cwd, repo = excluded.repo, summary = excluded.summary, summary_at = excluded.summary_at,
@@ -21,7 +22,8 @@ ON CONFLICT (id) DO UPDATE SET
     adapter_pid = excluded.adapter_pid, adapter_start = excluded.adapter_start,
     recall_due = excluded.recall_due, seen = excluded.seen,
     hooked = excluded.hooked, endpoint = excluded.endpoint, heard = excluded.heard,
-    branch = excluded.branch, prompt = excluded.prompt, files = excluded.files
+    branch = excluded.branch, prompt = excluded.prompt, files = excluded.files,
+    prompted = excluded.prompted, seal = excluded.seal
 """
 
 # A session belongs to one peer: a resume of an id in another peer's process moves it.
@@ -36,12 +38,18 @@ _FORGET_ENDED = "DELETE FROM peers WHERE state = 'ended' AND seen < ?"
 _UNREAD_COUNTS = """
 SELECT recipient, count(*) FROM messages WHERE state IN ('queued', 'offered') GROUP BY recipient
 """
+# Counted in the index alone; one message of each peer is looked at.
+_OLDEST_UNREAD = """
+SELECT first.recipient, accepted_at FROM messages JOIN (
+    SELECT recipient, min(seq) AS seq FROM messages WHERE state IN ('queued', 'offered') GROUP BY recipient
+) AS first ON first.seq = messages.seq
+"""
 
 
 def save(connection: sqlite3.Connection, peer: Peer) -> None:
     """Insert or update a peer and its sessions."""
     agent, adapter = peer.agent, peer.adapter
-    row = {
+    row: dict[str, str | float | None] = {
         "id": peer.id,
         "name": peer.name,
         "named": peer.named,
@@ -66,8 +74,9 @@ def save(connection: sqlite3.Connection, peer: Peer) -> None:
         "branch": peer.activity.branch,
         "prompt": peer.activity.prompt,
         "files": "\n".join(peer.activity.files),
+        "prompted": peer.prompted,
     }
-    connection.execute(_SAVE, row)
+    connection.execute(_SAVE, {**row, "seal": seals.sealed(*[row.get(column) for column in seals.PEER])})
     connection.executemany(_SAVE_SESSION, [(session, peer.kind, peer.id) for session in peer.sessions])
 
 
@@ -101,6 +110,7 @@ def _peer(row: sqlite3.Row, sessions: list[str]) -> Peer:
         hooked=bool(row["hooked"]),
         endpoint=row["endpoint"],
         heard=row["heard"],
+        prompted=row["prompted"],
         activity=Activity(row["branch"], row["prompt"], row["files"].splitlines()),
     )
 
@@ -112,6 +122,11 @@ def _process(pid: int | None, start: str | None) -> Process | None:
 def unread_counts(connection: sqlite3.Connection) -> dict[str, int]:
     """How many messages wait for each peer that has any."""
     return dict(connection.execute(_UNREAD_COUNTS).fetchall())
+
+
+def oldest_unread(connection: sqlite3.Connection) -> dict[str, float]:
+    """When the oldest message was accepted that waits for each peer that has any."""
+    return dict(connection.execute(_OLDEST_UNREAD).fetchall())
 
 
 def forget_ended(connection: sqlite3.Connection, before: float) -> int:

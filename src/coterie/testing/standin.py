@@ -43,7 +43,7 @@ class StandIn:
         self._inbox = self._open_inbox() if "STANDIN_NO_INBOX" not in os.environ else None
         environ = dict(os.environ)
         if self._inbox:
-            environ |= {"CLAUDE_CODE_MESSAGING_SOCKET": self._path, "CLAUDE_CODE_MESSAGING_TOKEN": "standin"}
+            environ |= {"CLAUDE_CODE_MESSAGING_SOCKET": self._path, "CLAUDE_CODE_MESSAGING_TOKEN": _token()}
         self._environ = environ
         self._asked: dict[int, int] = {}
         """When each request was written that the adapter has not answered yet."""
@@ -152,6 +152,10 @@ class StandIn:
             message = json.loads(line)
             if message["type"] == "user":
                 self._report(inbox=message["message"]["content"], ns=now)
+
+
+def _token() -> str:
+    return os.environ.get("STANDIN_TOKEN", "standin")
 
 
 if __name__ == "__main__":

@@ -335,6 +335,7 @@ def _without_trust(home: AgentsAtHome) -> None:
 
 
 @pytest.mark.parametrize(("change", "where", "evidence", "todo"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.promise("I5")
 def test_what_is_broken_is_found_with_its_cure_and_nothing_else(
     healthy: AgentsAtHome, change: Break, where: tuple[str, str], evidence: str, todo: str
 ) -> None:

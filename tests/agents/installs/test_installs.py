@@ -95,6 +95,7 @@ def person(tmp_path: Path) -> Person:
 
 
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.promise("I2")
 def test_into_nothing_and_out_again(person: Person, name: str) -> None:
     before = person.tree()
     assert "add MCP server coterie" in person.put(name)
@@ -108,6 +109,7 @@ def test_into_nothing_and_out_again(person: Person, name: str) -> None:
     assert person.take(name) == []
 
 
+@pytest.mark.promise("I2")
 def test_what_stands_there(person: Person) -> None:
     for name in KINDS:
         person.put(name)
@@ -209,6 +211,7 @@ def test_a_file_that_is_not_utf8_is_refused_untouched(person: Person, name: str)
 
 
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.promise("I1")
 def test_a_link_stays_a_link_and_modes_stay(person: Person, name: str) -> None:
     path = person.root / SERVER_FILES[name][0]
     real = person.write(f"dotfiles/{path.name}", "# mine\n" if path.suffix == ".toml" else '{"mine": 1}')
@@ -233,6 +236,7 @@ EMPTY_TEXTS = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in EMPTY_TEXTS.items() for text in texts])
+@pytest.mark.promise("I1")
 def test_the_very_bytes_come_back(person: Person, name: str, text: str) -> None:
     file = person.write(SERVER_FILES[name][0], text)
     before = person.tree()
@@ -345,6 +349,7 @@ def test_a_hook_of_ours_is_known(command: object, is_ours: bool) -> None:
 # --- one by one -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1", "I6")
 def test_claude_permissions_are_given_on_request_only(person: Person) -> None:
     file = person.write(HOOK_FILES["claude"], '{"permissions": {"allow": ["Bash(ls)", "mcp__coterie__list_peers"]}}')
     person.put("claude")
@@ -366,6 +371,7 @@ def test_claude_elsewhere(person: Person) -> None:
 
 
 @pytest.mark.parametrize(("enabled", "says"), [("true", True), ("false", False)])
+@pytest.mark.promise("I7")
 def test_claude_with_the_plugin_needs_nothing(person: Person, enabled: str, says: bool) -> None:
     person.write(HOOK_FILES["claude"], f'{{"enabledPlugins": {{"x@y": true, "coterie@coterie": {enabled}}}}}')
     instead = person.install("claude").instead()
@@ -383,6 +389,7 @@ def test_codex_and_gemini_elsewhere(person: Person) -> None:
     assert os.path.isfile(person.root / "g" / ".gemini" / "settings.json")
 
 
+@pytest.mark.promise("I1")
 def test_codex_trust_is_never_written(person: Person) -> None:
     person.put("codex")
     assert "trust" not in (person.root / ".codex/config.toml").read_text()
@@ -468,6 +475,7 @@ def test_a_change_in_between_is_not_overwritten(person: Person) -> None:
     assert os.listdir(file.parent) == [".claude.json"]
 
 
+@pytest.mark.promise("I3")
 def test_backups_are_private_and_never_overwritten(person: Person) -> None:
     file = person.write(".claude.json", '{"secret": 1}')
     record = Record(person.place)
@@ -536,6 +544,7 @@ def test_what_is_no_configuration_is_refused(person: Person, monkeypatch: pytest
         person.put("claude")
 
 
+@pytest.mark.promise("I5")
 def test_what_the_person_is_to_do_is_said_for_each(person: Person) -> None:
     for name in KINDS:
         steps = person.install(name).steps()

@@ -105,6 +105,7 @@ def _machine(place: Home, daemon: machine.Daemon) -> Iterator[Finding]:
         lambda: iter(daemon.findings),
         lambda: machine.others(place, machine.running()),
         partial(machine.room, place),
+        partial(machine.configured, current_folder()),
         partial(machine.programs, os.environ),
     ]
     for check in checks:

@@ -15,10 +15,23 @@ from coterie import __version__
 from coterie.agents.installs.checks.finding import Finding, note, ok, trouble
 from coterie.agents.installs.checks.look import ancestors, home_of
 from coterie.agents.installs.programs import ours
+from coterie.cli.config import here
 from coterie.cli.options import short_path
+from coterie.cli.say import count
 from coterie.cli.times import span
 from coterie.client import Client, connect
-from coterie.errors import CoterieError, Refused, Sandboxed, Silent, SwitchedOff, Unavailable, UnknownMethod, Unsafe
+from coterie.config import Source
+from coterie.errors import (
+    BadConfig,
+    CoterieError,
+    Refused,
+    Sandboxed,
+    Silent,
+    SwitchedOff,
+    Unavailable,
+    UnknownMethod,
+    Unsafe,
+)
 from coterie.files import Home, check_file, check_folder, check_socket
 from coterie.limits import DATABASE_CHECK_S, DISK_FREE_MIN, DOCTOR_CALL_S, KIB, MIB
 
@@ -26,6 +39,7 @@ WAL_MENDED = (3, 51, 3)
 """Before this, two connections that write and checkpoint at once can corrupt a database with a log."""
 COMES_UP_S = 0.5
 """A daemon that has the lock and does not listen is coming up, which takes 0.2 s; or something is wrong."""
+OF_WHOM = ((Source.FILE, "yours"), (Source.REPOSITORY, "the repository's"))
 HEALTH_S = DATABASE_CHECK_S + 5.0
 """How long the process that looks at the database may take, its start on a busy machine included."""
 
@@ -77,6 +91,22 @@ def _unsafe(check: Callable[[], object]) -> Unsafe | None:
     except OSError:  # It lies in a folder that is a finding already.
         return None
     return None
+
+
+def configured(cwd: str) -> Iterator[Finding]:
+    """Whether the person's configuration counts, and that of the repository at `cwd`."""
+    try:
+        found, problem = here(cwd)
+    except BadConfig as error:
+        yield trouble("config", f"{error.message} (nothing in that file counts)", error.hint)
+        return
+    if problem:
+        yield trouble("config", f"{problem.message} (nothing in that file counts)", problem.hint)
+        return
+    sources = [origin.source for origin in found.origins.values()]
+    named = [(sources.count(source), whose) for source, whose in OF_WHOM if source in sources]
+    counts = [f"{count(number, 'setting')} of {whose}" for number, whose in named]
+    yield ok("config", ", ".join(counts) or "every setting has its default", detail=True)
 
 
 def room(place: Home) -> Iterator[Finding]:
@@ -155,6 +185,9 @@ def _told(client: Client) -> list[Finding]:
         findings.append(ok("daemon", f"the daemon runs for {span(told['up_s'])}: pid {pid}, coterie {version}"))
     if told["trouble"]:
         findings.append(trouble("store", told["trouble"]["message"], told["trouble"]["hint"]))
+    desktop = told.get("desktop_trouble")
+    if desktop:
+        findings.append(trouble("desktop", desktop["message"], desktop["hint"]))
     return findings
 
 

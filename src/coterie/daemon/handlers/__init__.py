@@ -5,7 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from coterie.daemon.handlers import agents, daemon, doctor, history, kills, mail, messages, offers, peers, sessions
+from coterie.daemon.handlers import (
+    agents,
+    backups,
+    conversations,
+    daemon,
+    doctor,
+    events,
+    history,
+    kills,
+    mail,
+    messages,
+    offers,
+    peers,
+    searches,
+    sessions,
+)
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Handler
@@ -29,6 +44,9 @@ METHODS = {
     "messages.send": messages.send,
     "messages.log": history.log,
     "messages.read": history.read,
+    "messages.search": searches.search,
+    "messages.thread": conversations.thread,
+    "events.follow": events.follow,
     "mail.take": mail.take,
     "mail.written": mail.written,
     "mail.shown": mail.shown,
@@ -37,6 +55,9 @@ METHODS = {
     "offers.failed": offers.failed,
     "session.event": sessions.event,
     "doctor.sessions": doctor.sessions,
+    "backups.may": backups.may,
+    "export.begin": backups.begin,
+    "export.page": backups.page,
 }
 
 

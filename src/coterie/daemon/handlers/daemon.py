@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from coterie import __version__
 from coterie.daemon import processes
-from coterie.daemon.handlers.params import Params, flag, text
-from coterie.errors import BadInput, HumanOnly, Refused
+from coterie.daemon.handlers.params import Params, flag, maybe_text, text
+from coterie.errors import BadInput, CoterieError, HumanOnly, Refused, no_terminal
 from coterie.files import check_file, open_private
 from coterie.limits import PROTOCOL, PROTOCOL_OLDEST
+from coterie.peers import PERSON
 from coterie.policy import HUMAN_METHODS, check_human
 from coterie.store import messages as stored
+from coterie.store import peers
 from coterie.store.db import SQLITE_VERSION
 from coterie.store.migrations import newest_version
 
@@ -45,7 +47,9 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
     """What a person asks first: is it well, where is everything, how much is there."""
     roster = daemon.presence.roster
     states = [peer.state.value for peer in roster]
-    failure = daemon.store.failure
+    store = _trouble(daemon.store.failure or daemon.store.damage)
+    desktop = _trouble(daemon.desktop.problem())
+    wrong = [store, *map(_trouble, daemon.settings.problems()), desktop]
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -60,7 +64,27 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
         "connections": len(daemon.server.connections),
         "peers": {state: states.count(state) for state in sorted(set(states))},
         "messages": stored.counts(daemon.store.reader),
-        "trouble": {"message": failure.message, "hint": failure.hint} if failure else None,
+        "unread": _unread(daemon),
+        "config": daemon.place.config,
+        "trouble": store,
+        "desktop_trouble": desktop,
+        "troubles": [trouble for trouble in wrong if trouble],
+    }
+
+
+def _trouble(error: CoterieError | None) -> dict[str, str] | None:
+    return {"message": error.message, "hint": error.hint} if error else None
+
+
+def _unread(daemon: Daemon) -> dict[str, Any]:
+    """What waits for anybody, and of that for the person."""
+    counts, oldest = peers.unread_counts(daemon.store.reader), peers.oldest_unread(daemon.store.reader)
+    person = next((peer.id for peer in daemon.presence.roster if peer.kind == PERSON), "")
+    return {
+        "messages": sum(counts.values()),
+        "peers": len(counts),
+        "oldest_s": max(0.0, daemon.clock() - min(oldest.values())) if oldest else None,
+        "yours": counts.get(person, 0),
     }
 
 
@@ -106,12 +130,13 @@ def check_person(daemon: Daemon, connection: Connection, params: Params, method:
     if flag(params, "i_am_human"):
         log.warning("pid %d said --i-am-human: %s", connection.pid, line)
     elif not processes.has_terminal(connection.pid):
-        raise HumanOnly("this takes a person at a terminal", f"without one: {line} --i-am-human (it is logged)")
+        raise no_terminal(line)
 
 
 def retire(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
-    """Make room for a newer daemon."""
-    return _leave(daemon, f"a newer coterie asked for it (pid {connection.pid})")
+    """Make room for a newer daemon, or for a copy of the database."""
+    why = maybe_text(params, "why") or "a newer coterie asked for it"
+    return _leave(daemon, f"{why[:80]!r} (pid {connection.pid})")
 
 
 def _leave(daemon: Daemon, why: str) -> dict[str, Any]:

@@ -45,34 +45,34 @@ def find_message(daemon: Daemon, peer: Peer | None, message: str) -> Row:
 
 def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """What was sent, newest last: an agent sees its own mail, a person everybody's."""
-    caller = daemon.presence.caller(connection)
-    me = daemon.presence.self_of(connection)
-    mine = None if caller.human else me.id
-    named = maybe_text(params, "peer")
-    other = resolve_one(named, daemon.presence.roster, me).id if named else None
-    thread = maybe_text(params, "thread")
-    if thread:
-        thread = find_message(daemon, None if caller.human else me, thread)["thread"]
-    limit = int(number(params, "limit", 20, 1, LOG_ROWS_MAX))
-    before = int(number(params, "before", 0, 0, 1 << 62)) or None
+    me, narrowed = narrow(daemon, connection, params)
+    after = int(number(params, "after", 0, 0, 1 << 62)) or None
     with_texts = flag(params, "texts")
-    rows = stored.log(
-        daemon.store.reader,
-        peer=mine or other,
-        other=other if mine else None,
-        thread=thread,
-        before=before,
-        limit=limit,
-    )
+    rows = stored.log(daemon.store.reader, after=after, **narrowed)
     names = {peer.id: peer.name for peer in daemon.presence.roster}
-    shown = _within_answer(rows) if with_texts else rows
+    shown = within_answer(rows) if with_texts else rows
     return {
         "messages": [public(row, names, me, with_texts) for row in reversed(shown)],
         "more": len(shown) < len(rows),
     }
 
 
-def _within_answer(rows: list[Row]) -> list[Row]:
+def narrow(daemon: Daemon, connection: Connection, params: Params) -> tuple[Peer, dict[str, Any]]:
+    """Who asks, and which messages for: a person may see everybody's, an agent its own."""
+    me = daemon.presence.self_of(connection)
+    person = daemon.presence.caller(connection).human
+    named, thread = maybe_text(params, "peer"), maybe_text(params, "thread")
+    other = resolve_one(named, daemon.presence.roster, me).id if named else None
+    return me, {
+        "peer": other if person else me.id,
+        "other": None if person else other,
+        "thread": find_message(daemon, None if person else me, thread)["thread"] if thread else None,
+        "before": int(number(params, "before", 0, 0, 1 << 62)) or None,
+        "limit": int(number(params, "limit", 20, 1, LOG_ROWS_MAX)),
+    }
+
+
+def within_answer(rows: list[Row]) -> list[Row]:
     """As many rows as one answer holds with their texts; one at least, as each fits by itself."""
     room = LOG_ANSWER_BYTES_MAX
     for count, row in enumerate(rows):
@@ -113,6 +113,8 @@ def public(row: Row, names: dict[str, str], me: Peer, with_text: bool) -> dict[s
         "accepted_at": row["accepted_at"],
         "changed_at": row["changed_at"],
         "expires_at": row["expires_at"],
+        "cause": row["cause"],
+        "path": [{"id": peer, "name": names.get(peer, peer)} for peer in row["path"].split()],
         "heading": heading(stored.letter(row)),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from coterie.daemon.handlers.history import is_main
@@ -76,10 +77,16 @@ def _told_for(daemon: Daemon, connection: Connection) -> str:
     return connection.speaks_for or daemon.presence.self_of(connection).id
 
 
-async def written(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+def written(daemon: Daemon, connection: Connection, params: Params) -> Awaitable[dict[str, Any]]:
     """The texts with these names are out: their mail is offered, and their receipts are told."""
     calls = texts(params, "calls")
-    await daemon.post.written(_told_for(daemon, connection), calls)
+    return _written(daemon, connection, calls, daemon.post.written(_told_for(daemon, connection), calls))
+
+
+async def _written(
+    daemon: Daemon, connection: Connection, calls: list[str], recorded: Awaitable[None]
+) -> dict[str, Any]:
+    await recorded
     await _told(daemon, connection, calls)
     return {}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coterie import ids
 from coterie.addresses import Recipients, describe, resolve
@@ -16,13 +15,13 @@ from coterie.daemon.nudges import Outcome
 from coterie.daemon.pending import Pending
 from coterie.daemon.waits import Wait, call_of
 from coterie.errors import BadInput, CoterieError, NoMatch, Refused
-from coterie.frames import Letter, frame, heading, text_bytes
+from coterie.frames import ITSELF, Letter, frame, heading, text_bytes
+from coterie.guards import Send as Counted
 from coterie.limits import (
-    FAN_OUT_AGENT_MAX,
+    DAY_S,
     MESSAGE_BYTES_MAX,
     MESSAGE_LIFE_MAX_S,
     MESSAGE_LIFE_MIN_S,
-    MESSAGE_LIFE_S,
     SETTLE_S,
     WAIT_S_MAX,
 )
@@ -30,14 +29,14 @@ from coterie.peers import PERSON, Peer, State
 from coterie.store import messages as stored
 from coterie.store.db import Row, tell
 from coterie.store.messages import NewMessage
+from coterie.store.soundness import UNREADABLE
 
 if TYPE_CHECKING:
     from coterie.daemon.local import Connection
     from coterie.daemon.main import Daemon
 
 
-@dataclass(frozen=True, slots=True)
-class _Send:
+class _Send(NamedTuple):
     """One send, understood."""
 
     id: str
@@ -51,6 +50,8 @@ class _Send:
     wait_s: float
     main: bool
     """Whether the main agent sends, and not a sub-agent of its session."""
+    about: Row | None
+    """The message that it answers."""
 
 
 def send(daemon: Daemon, connection: Connection, params: Params) -> Pending | Any:
@@ -59,21 +60,25 @@ def send(daemon: Daemon, connection: Connection, params: Params) -> Pending | An
     A send that is sent again (same id) is not stored twice: the answer is that of the stored message.
     """
     sender = daemon.presence.self_of(connection)
+    settle_s = number(params, "settle_s", 0, 0, SETTLE_S)
     try:
         request = _understand(daemon, connection, sender, params)
+        counted = daemon.guards.admit(
+            request.id, sender, request.recipients, request.thread, request.body, request.about
+        )
     except CoterieError:
         # Sent again, and its recipient has gone since: what was accepted stays accepted.
         before = stored.copies(daemon.store.reader, text(params, "id"))
         if before and before[0]["sender"] == sender.id:
             return {"messages": _report_stored(daemon, before)}
         raise
-    settle_s = number(params, "settle_s", 0, 0, SETTLE_S)
-    fresh = [_new(daemon, request, peer, n) for n, peer in enumerate(request.recipients, start=1)]
+    fresh = _fresh(daemon, request, counted)
     accepted = Pending()
 
     def told(before: list[Row] | None, failure: Exception | None) -> None:
         # On its way at once, before whoever answers has its turn.
         try:
+            daemon.guards.done(counted, stored=not (before or failure))
             accepted.settle(_arrive(daemon, request, fresh, before or [], failure))
         except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
             accepted.settle(None, error)
@@ -128,8 +133,10 @@ async def _await_answer(daemon: Daemon, connection: Connection, request: _Send, 
         connection.carries(request.sender.id, call_of(request.id), [])
     answer = await _answered_before(daemon, request) if again and request.main else None
     answer = answer or await _wait(daemon, connection, request)
-    if not answer.get("answer"):
+    if request.main and not answer.get("answer"):
+        # Whatever came for this result in the same moment does not stand in it.
         connection.calls.pop(call_of(request.id), None)
+        daemon.post.not_carried(request.sender.id, call_of(request.id))
     return answer
 
 
@@ -140,15 +147,28 @@ def _arrive(
     if failure or before:
         _release(daemon, fresh)
     if failure:
-        raise failure
+        before = _accepted_before(daemon, request)
+        if not before:
+            raise failure
     if before:
         return before
     for message in fresh:
         daemon.post.arrived(message, wants_answer=bool(request.wait_s))
     if request.acknowledges:
         daemon.post.acknowledge(request.sender.id, request.acknowledges)
-    daemon.expiry.at_latest(fresh[0].expires_at)
+    daemon.expiry.at_latest(request.life_s)
     return []
+
+
+def _accepted_before(daemon: Daemon, request: _Send) -> list[Row]:
+    """What is stored of a send that could not be written now: sent again on a disk that takes no more, it stays
+    accepted. If it cannot be read either (the disk is gone, or the daemon leaves), nothing is known of it.
+    """
+    try:
+        rows = stored.copies(daemon.store.reader, request.id)
+    except UNREADABLE:
+        return []
+    return [row for row in rows if row["sender"] == request.sender.id]
 
 
 def _release(daemon: Daemon, fresh: list[NewMessage]) -> None:
@@ -168,7 +188,7 @@ def _understand(daemon: Daemon, connection: Connection, sender: Peer, params: Pa
     _check_size(body)
     about = _answered(daemon, sender, maybe_text(params, "reply_to"))
     recipients = _recipients(daemon, sender, maybe_text(params, "to"), about)
-    _check_recipients(sender, recipients, hold=flag(params, "hold"))
+    _check_recipients(recipients, hold=flag(params, "hold"))
     wait_s = number(params, "wait_s", 0, 0, WAIT_S_MAX)
     if wait_s and len(recipients.peers) != 1:
         raise BadInput("only an answer of one peer can be waited for", "name one peer, or do not wait")
@@ -180,10 +200,16 @@ def _understand(daemon: Daemon, connection: Connection, sender: Peer, params: Pa
         thread=about["thread"] if about else send_id,
         reply_to=about["id"] if about else None,
         acknowledges=about["id"] if about and about["recipient"] == sender.id else None,
-        life_s=number(params, "life_s", MESSAGE_LIFE_S, MESSAGE_LIFE_MIN_S, MESSAGE_LIFE_MAX_S),
+        life_s=_life(daemon, params),
         wait_s=wait_s,
         main=is_main(daemon, connection, sender, params),
+        about=about,
     )
+
+
+def _life(daemon: Daemon, params: Params) -> float:
+    usual = daemon.settings.now().number("mail.life_days") * DAY_S
+    return number(params, "life_s", usual, MESSAGE_LIFE_MIN_S, MESSAGE_LIFE_MAX_S)
 
 
 def _check_size(body: str) -> None:
@@ -200,7 +226,16 @@ def _check_size(body: str) -> None:
 
 
 def _answered(daemon: Daemon, sender: Peer, reply_to: str | None) -> Row | None:
-    return find_message(daemon, sender, reply_to) if reply_to else None
+    """The message that a send answers: one from or to its sender, or any if that is a person, who sees them all."""
+    if not reply_to:
+        return None
+    about = find_message(daemon, None if sender.kind == PERSON else sender, reply_to)
+    if about["sender"] == ITSELF:
+        raise BadInput(
+            f"{about['id']} is a notice of coterie itself, and nobody reads an answer to it",
+            "it names what to type instead",
+        )
+    return about
 
 
 def _recipients(daemon: Daemon, sender: Peer, to: str | None, about: Row | None) -> Recipients:
@@ -215,22 +250,24 @@ def _recipients(daemon: Daemon, sender: Peer, to: str | None, about: Row | None)
     return Recipients([peer], group=False)
 
 
-def _check_recipients(sender: Peer, recipients: Recipients, *, hold: bool) -> None:
-    count = len(recipients.peers)
-    if count > FAN_OUT_AGENT_MAX and sender.kind != PERSON:
-        raise Refused(
-            f"that is {count} peers; an agent may write to {FAN_OUT_AGENT_MAX} at once",
-            "name those it is for, or ask the person to send it",
-        )
+def _check_recipients(recipients: Recipients, *, hold: bool) -> None:
     ended = [peer for peer in recipients.peers if peer.state is State.ENDED]
     if ended and not hold:
         raise Refused(
             f"{describe(ended[0])} has ended and will not read it",
-            "to keep it all the same for a week: hold=true (coterie send --hold)",
+            "to keep it all the same: hold=true (coterie send --hold)",
         )
 
 
-def _new(daemon: Daemon, request: _Send, recipient: Peer, number: int) -> NewMessage:
+def _fresh(daemon: Daemon, request: _Send, counted: Counted) -> list[NewMessage]:
+    try:
+        return [_new(daemon, request, counted, peer, n) for n, peer in enumerate(request.recipients, start=1)]
+    except BaseException:
+        daemon.guards.done(counted, stored=False)
+        raise
+
+
+def _new(daemon: Daemon, request: _Send, counted: Counted, recipient: Peer, number: int) -> NewMessage:
     message = ids.copy_id(request.id, number)
     sender = request.sender
     letter = Letter(
@@ -249,6 +286,8 @@ def _new(daemon: Daemon, request: _Send, recipient: Peer, number: int) -> NewMes
         accepted_at=now,
         expires_at=now + request.life_s,
         offer=daemon.post.plan(message, sender, recipient, letter, bool(request.wait_s)),
+        cause=counted.cause.id if counted.cause else None,
+        path=" ".join(counted.path),
     )
 
 
@@ -279,10 +318,13 @@ async def _answered_before(daemon: Daemon, request: _Send) -> dict[str, Any] | N
     into this result unless another carrier has it.
     """
     recipient, waiter = request.recipients[0].id, request.sender.id
+    call = call_of(request.id)
+    given = daemon.post.box(waiter).open_offers(call)
+    if given:
+        return _answer(daemon, given[0].message, call)
     row = stored.answer_to(daemon.store.reader, request.id, recipient, waiter)
     if row is None:
         return None
-    call = call_of(request.id)
     if await daemon.post.give_to_wait(waiter, row["id"], call):
         return _answer(daemon, row["id"], call)
     return {"answered": heading(stored.letter(row))}
@@ -298,14 +340,16 @@ def _report(daemon: Daemon, request: _Send, before: list[Row]) -> list[dict[str,
     if before:
         return _report_stored(daemon, stored.copies(daemon.store.reader, request.id))
     copies = enumerate(request.recipients, start=1)
-    return [_line(daemon, ids.copy_id(request.id, n), peer.id, None) for n, peer in copies]
+    return [_line(daemon, ids.copy_id(request.id, n), peer.id, None, request.life_s) for n, peer in copies]
 
 
 def _report_stored(daemon: Daemon, rows: list[Row]) -> list[dict[str, Any]]:
-    return [_line(daemon, row["id"], row["recipient"], row["state"]) for row in rows]
+    return [
+        _line(daemon, row["id"], row["recipient"], row["state"], row["expires_at"] - row["accepted_at"]) for row in rows
+    ]
 
 
-def _line(daemon: Daemon, message: str, recipient: str, state: str | None) -> dict[str, Any]:
+def _line(daemon: Daemon, message: str, recipient: str, state: str | None, life_s: float) -> dict[str, Any]:
     entry = daemon.post.box(recipient).entries.get(message)
     if entry:
         state = entry.state.value
@@ -319,6 +363,7 @@ def _line(daemon: Daemon, message: str, recipient: str, state: str | None) -> di
         "to_id": recipient,
         "to_state": peer.state.value if peer else State.ENDED.value,
         "state": state,
+        "life_s": life_s,
         "carrier": entry.offer.carrier.value if entry and entry.offer else None,
         "reach": reach(daemon, peer) if peer else "none",
         **_told(daemon, peer, message),

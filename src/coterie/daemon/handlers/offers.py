@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from coterie.daemon.handlers.params import Params, text
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from coterie.daemon.main import Daemon
 
 
-async def written(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+def written(daemon: Daemon, connection: Connection, params: Params) -> Awaitable[dict[str, Any]]:
     """The line is in the inbox."""
     point("after-push")
-    await daemon.post.reported(_peer(connection), text(params, "call"), None)
-    return {}
+    return _stored(daemon.post.reported(_peer(connection), text(params, "call"), None))
 
 
-async def failed(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
+def failed(daemon: Daemon, connection: Connection, params: Params) -> Awaitable[dict[str, Any]]:
     """The line is not in the inbox; the next carrier gets what it held."""
-    await daemon.post.reported(_peer(connection), text(params, "call"), text(params, "reason"))
+    return _stored(daemon.post.reported(_peer(connection), text(params, "call"), text(params, "reason")))
+
+
+async def _stored(recorded: Awaitable[None]) -> dict[str, Any]:
+    await recorded
     return {}
 
 

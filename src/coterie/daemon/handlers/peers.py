@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from coterie.addresses import resolve_one
@@ -10,10 +11,11 @@ from coterie.agents.kind import OTHER
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
 from coterie.daemon.nudges import asleep, can_be_told
+from coterie.daemon.usage import Share, root, total
 from coterie.errors import BadInput
 from coterie.frames import one_line
 from coterie.limits import PATH_CHARS_MAX, SESSION_CHARS_MAX
-from coterie.peers import LISTED, PERSON, SCOPES, Claim, Peer, Process, in_scope, summary_of
+from coterie.peers import LISTED, PERSON, SCOPES, Claim, Peer, Process, in_scope
 from coterie.policy import check_human
 from coterie.store import peers as stored
 
@@ -38,15 +40,26 @@ async def register(daemon: Daemon, connection: Connection, params: Params) -> di
     )
     connection.inbox = flag(params, "inbox")
     displaced = flag(params, "displaced")
-    written = texts(params, "written")
+    written, held = texts(params, "written"), _held(params)
     peer, known = await daemon.presence.register(connection, claim, displaced=displaced)
+    await daemon.settings.met(peer)
     daemon.threads.met(peer, connection.pid)
+    daemon.usage.came()
     if not peer.hooked:
         daemon.post.box(peer.id).hooked = False
     if not displaced and daemon.presence.adapters.get(peer.id) is connection:
         under_way = {call for other in daemon.server.connections for call in other.calls}
-        daemon.post.adapter_came(peer.id, written, under_way)
+        for call in daemon.post.adapter_came(peer.id, written, held, under_way):
+            connection.carries(peer.id, call, connection.calls.get(call, []))
     return {"peer": card(daemon, peer, {}), "known": known}
+
+
+def _held(params: Params) -> dict[str, list[str]]:
+    """The calls of results that the adapter has not written yet, each with the messages that stand in it."""
+    held = params.get("held", {})
+    if not isinstance(held, dict):
+        raise BadInput("held must name the messages of each call")
+    return {call: texts(held, call) for call in held}
 
 
 def folder(path: str) -> str:
@@ -100,21 +113,43 @@ async def list_peers(daemon: Daemon, connection: Connection, params: Params) -> 
     here = [p for p in daemon.presence.roster if p is not me and (everybody or p.state in LISTED)]
     if scope == "repo" and not repo:  # A person's shell, or a folder that became a repository since.
         repo = await daemon.presence.repositories.common_dir(cwd)
-    return _listing(daemon, me, in_scope(here, scope, cwd, repo))
+    found = in_scope(here, scope, cwd, repo)
+    if not flag(params, "usage"):
+        return _listing(daemon, me, found)
+    everyone = [me, *found] if me else found
+    shares = await daemon.usage.of(everyone)
+    holders = Counter(map(root, daemon.presence.roster))
+    listing = _listing(daemon, me, found)
+    for peer, shown in zip(everyone, [listing["me"]] * bool(me) + listing["peers"], strict=True):
+        shown.update(_took(shares.get(peer.id), holders[root(peer)]))
+    return {**listing, "total": total(shares, everyone)}
 
 
 def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, Any]:
-    unread = stored.unread_counts(daemon.store.reader)
-    ordered = sorted(found, key=lambda peer: (peer.state not in LISTED, peer.kind == PERSON, -peer.since))
+    unread, oldest = stored.unread_counts(daemon.store.reader), stored.oldest_unread(daemon.store.reader)
+    found.sort(key=lambda peer: (peer.state not in LISTED, peer.kind == PERSON, -peer.since))
+
+    def shown(peer: Peer) -> dict[str, Any]:
+        waits_s = max(0.0, daemon.clock() - oldest[peer.id]) if peer.id in oldest else None
+        return {**card(daemon, peer, unread), "oldest_unread_s": waits_s}
+
+    return {"me": shown(me) if me else None, "peers": [shown(peer) for peer in found]}
+
+
+def _took(share: Share | None, holders: int) -> dict[str, Any]:
+    """What the processes of a session take of the machine, and how many sessions share them."""
     return {
-        "me": card(daemon, me, unread) if me else None,
-        "peers": [card(daemon, peer, unread) for peer in ordered],
+        "cpu_percent": share.cpu_percent if share else None,
+        "cpu_over_s": share.cpu_over_s if share else None,
+        "memory_bytes": share.memory if share else None,
+        "processes": len(share.pids) if share else None,
+        "shared_by": holders if share else None,
     }
 
 
 def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
     """What others are told of a peer."""
-    told = summary_of(peer, daemon.clock())
+    told = daemon.summary_of(peer)
     return {
         "id": peer.id,
         "name": peer.name,
@@ -128,9 +163,18 @@ def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
         "summary_age_s": max(0.0, daemon.clock() - told.at) if told.at else None,
         "reach": reach(daemon, peer),
         "unread": unread.get(peer.id, 0),
+        "branch": one_line(peer.activity.branch, CWD_CHARS),
+        "busy": busy(daemon, peer),
+        "heard_s": max(0.0, daemon.clock() - peer.heard) if peer.heard is not None else None,
         "pid": peer.agent.pid if peer.agent else None,
         "since": peer.since,
     }
+
+
+def busy(daemon: Daemon, peer: Peer) -> bool | None:
+    """Whether a session is in the middle of a turn; None where nothing tells, or has not since this daemon began."""
+    told = peer.followed or (peer.hooked and peer.heard is not None and peer.heard >= daemon.started_at)
+    return peer.busy if peer.state in LISTED and told else None
 
 
 def reach(daemon: Daemon, peer: Peer) -> str:
@@ -138,9 +182,10 @@ def reach(daemon: Daemon, peer: Peer) -> str:
     adapter = daemon.presence.adapters.get(peer.id)
     if peer.kind == PERSON:
         return "terminal"
-    if adapter and adapter.inbox:
+    awake = daemon.may_wake(peer)
+    if adapter and adapter.inbox and awake:
         return "inbox"
-    if can_be_told(peer) and not asleep(peer, daemon.clock()):
+    if can_be_told(peer) and awake and not asleep(peer, daemon.clock()):
         return "nudge"
     if peer.hooked and peer.state in LISTED:
         return "hooks"

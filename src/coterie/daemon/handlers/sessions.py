@@ -17,7 +17,7 @@ from coterie.daemon.letterbox import bundle
 from coterie.errors import BadInput, NoMatch
 from coterie.frames import SEPARATOR, in_bytes, in_chars
 from coterie.limits import ACTIVITY_FILES_MAX
-from coterie.messages import Carrier, Signal
+from coterie.messages import WITH_PROMPT, Carrier, Signal
 from coterie.peers import LISTED, SHARED_PROCESS_KINDS, Claim, Peer, Process, anchor
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ async def event(daemon: Daemon, connection: Connection, params: Params) -> dict[
     if name in ("start", "prompt") or not peer.endpoint:
         daemon.threads.met(peer, connection.pid)
     await _note(daemon, peer, name, params)
-    if room:
+    if not connection.is_open():
+        answer = _nothing(peer)  # The hook gave up meanwhile: it puts nothing out, and nobody would ever say so.
+    elif room:
         answer = await _context(daemon, connection, peer, name, room, params)
     else:
         answer = _nudge(daemon, peer, params) if flag(params, "nudge") else _nothing(peer)
@@ -91,6 +93,7 @@ async def _ended(daemon: Daemon, peer: Peer) -> dict[str, Any]:
     await daemon.post.record(peer.id, daemon.post.box(peer.id).lapse("the session ended"))
     if anchor(peer) is None:
         daemon.presence.gone(peer)
+    daemon.events.look(peer)
     return _nothing(peer)
 
 
@@ -105,13 +108,21 @@ async def _note(daemon: Daemon, peer: Peer, name: str, params: Params) -> None:
         daemon.nudges.anew(peer.id)
     if name in ("start", "prompt"):
         daemon.presence.look_at_branch(peer)
-    new = peer.activity.asked(maybe_text(params, "prompt_line") or "") or new
-    new = peer.activity.touched(texts(params, "files")[:ACTIVITY_FILES_MAX], peer.cwd) or new
+    settings = daemon.settings.of(peer)
+    asked = maybe_text(params, "prompt_line") or ""
+    if name == "prompt" and asked:
+        peer.prompted, new = daemon.clock(), True
+        daemon.guards.spoke_to(peer)
+    if settings.on("summary.prompts"):  # What is not to be shown is not stored either.
+        new = peer.activity.asked(asked) or new
+    if settings.on("summary.files"):
+        new = peer.activity.touched(texts(params, "files")[:ACTIVITY_FILES_MAX], peer.cwd) or new
     endpoint = maybe_text(params, "endpoint")
     if endpoint and endpoint != peer.endpoint:
         peer.endpoint, new = endpoint, True
     if new:
         await daemon.presence.save(peer)
+    daemon.events.look(peer)  # Whether it is busy is not stored.
 
 
 def _nothing(peer: Peer) -> dict[str, Any]:
@@ -147,7 +158,7 @@ async def _context(
     daemon: Daemon, connection: Connection, peer: Peer, name: str, room: int, params: Params
 ) -> dict[str, Any]:
     """Mail for the hook's context. The hook reports once it is out; one that gave up meanwhile never does."""
-    call = ids.new_token()
+    call = f"{WITH_PROMPT}{ids.new_token()}" if name == "prompt" else ids.new_token()
     measure = in_bytes if flag(params, "in_bytes") else in_chars
     told = briefing(daemon, peer)[:room] if name == "start" or peer.recall_due else ""
     found, opened = bundle(
@@ -161,7 +172,6 @@ async def _context(
         measure=measure,
         boundary=name in _BETWEEN_STEPS,
         waking=flag(params, "waking"),
-        with_prompt=name == "prompt",
     )
     daemon.nudges.taken(peer.id, [letter.id for letter in found.letters])
     if opened:
@@ -202,4 +212,6 @@ async def _session_peer(daemon: Daemon, connection: Connection, params: Params) 
     begins = name == "start" or (kind in SHARED_PROCESS_KINDS and name != "end" and not params.get("agent_id"))
     if peer is None and not begins:
         raise NoMatch(f"no session {session[:40]!r} is known", "it is known once its adapter or its start reported")
-    return await daemon.presence.session_started(claim)
+    peer = await daemon.presence.session_started(claim)
+    await daemon.settings.met(peer)
+    return peer
