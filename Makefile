@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-clients check bench install clean
+.PHONY: help demo test test-clients check bench soak install clean
 
 help:
 	@echo "make demo    three agents meet, talk, crash and lose nothing (about ten seconds)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-clients  the real Claude Code, Codex, Gemini CLI and OpenCode, offline; installs what is missing"
 	@echo "make check   ruff, mypy, layers, light imports, house figures, coverage of the core"
 	@echo "make bench   what is promised about speed and memory, measured; writes build/bench.json"
+	@echo "make soak    what is promised of a rough world, tried for an hour; MINUTES=10 KILLS=1000 SEEDS=2000; build/soak.json"
 	@echo "make clean   remove what make made"
 
 install: $(STAMP)
@@ -47,6 +48,15 @@ check: install
 bench: install
 	@$(BIN)/python -m compileall -q src
 	@$(BIN)/python tools/bench.py
+
+MINUTES ?= 10
+KILLS ?= 1000
+SEEDS ?= 2000
+
+# Before a release: KILLS=10000. A part alone: PARTS="flood throng weeks history kills tests simulator".
+soak: install
+	@$(BIN)/python -m compileall -q src
+	@$(BIN)/python tools/soak.py $(PARTS) --minutes $(MINUTES) --kills $(KILLS) --seeds $(SEEDS)
 
 clean:
 	rm -rf $(VENV) build dist .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

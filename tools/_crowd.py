@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from _parts import Place, memory, place
+from _soaks import raise_guards
 from coterie import client
 from coterie.limits import INBOX_GAP_S
 from coterie.testing.agent import Agent, text_of
@@ -46,23 +47,23 @@ class Crowd:
             agent.tool("set_summary", name=f"n{number}")
             self.agents.append(agent)
 
-    def send(self, number: int) -> float:
-        """Milliseconds from the tool call in the first session to the bytes on the inbox of another one.
+    def send(self, number: int, sender: int = 0) -> float:
+        """Milliseconds from the tool call in one session (the first) to the bytes on the inbox of another one.
 
         Lines to one inbox are kept apart by the daemon on purpose, as the client drops what comes faster; so this
         waits until that time is over. Afterwards the recipient's hook reports the prompt, as in a real session.
         """
         time.sleep(max(0.0, self._free_at.get(number, 0.0) - time.monotonic()))
-        sender, recipient = self.agents[0], self.agents[number]
+        writer, recipient = self.agents[sender], self.agents[number]
         self._sent += 1
         mark = f"message {self._sent}."
-        call = sender.ask_tool("send_message", to=f"n{number}", message=mark + BODY)
+        call = writer.ask_tool("send_message", to=f"n{number}", message=mark + BODY)
         arrived, text = recipient.wait_inbox(mark)
         self._free_at[number] = time.monotonic() + INBOX_GAP_S
-        sender.answer_to(call)
+        writer.answer_to(call)
         recipient.inbox.clear()
         self._report_prompt(number, text)
-        return (arrived - sender.times[call][0]) / 1e6
+        return (arrived - writer.times[call][0]) / 1e6
 
     def _report_prompt(self, number: int, text: str) -> None:
         if self._hooks is None:
@@ -72,14 +73,18 @@ class Crowd:
 
     def rest(self, pid: int, seconds: float) -> Rest:
         """Watch a process while nothing happens."""
-        if self._hooks is not None:
-            self._hooks.close()
-            self._hooks = None
+        self.close()
         time.sleep(CALM_S)
         before, begun = _activity(pid), time.monotonic()
         time.sleep(seconds)
         after = _activity(pid)
         return Rest(after[0] - before[0], (after[1] - before[1]) / 1e6, time.monotonic() - begun)
+
+    def close(self) -> None:
+        """Close the connection that speaks for the hooks."""
+        if self._hooks is not None:
+            self._hooks.close()
+            self._hooks = None
 
     def daemon_memory(self) -> float:
         """Resident MiB of the daemon."""
@@ -89,8 +94,9 @@ class Crowd:
 @contextlib.contextmanager
 def crowd() -> Iterator[Crowd]:
     """An empty crowd in a home of its own."""
-    with place("coterie-bench-") as here:
-        yield Crowd(here)
+    with place("coterie-bench-") as here, contextlib.closing(Crowd(here)) as people:
+        raise_guards(here.home.folder)
+        yield people
 
 
 def _activity(pid: int) -> tuple[int, int]:

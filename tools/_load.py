@@ -11,6 +11,7 @@ import sqlite3
 import time
 
 from _parts import Place, place
+from _soaks import raise_guards
 from coterie import client, ids
 from coterie.jsonline import encode
 from coterie.limits import CALL_S
@@ -26,9 +27,11 @@ def durable_sends(in_flight: int, each: int) -> float:
     """Sends a second over 16 connections that each keep `in_flight` under way, until each has sent `each`.
 
     A send counts when its answer has come, which is after its row is on the disk; that all of them are there is
-    checked. The recipients are sessions without an adapter, so that only accepting and storing is measured.
+    checked. The recipients are sessions without an adapter, so that only accepting and storing is measured, with guards
+    that look at each send and refuse none.
     """
     with place("coterie-bench-") as here:
+        raise_guards(here.home.folder)
         senders = [client.connect("adapter", at=here.home) for _ in range(CONNECTIONS)]
         here.daemon()
         recipients = []
@@ -50,7 +53,7 @@ def durable_sends(in_flight: int, each: int) -> float:
 
 
 def _send(recipient: str, number: int) -> bytes:
-    params = {"id": ids.new_message_id(), "to": recipient, "text": BODY}
+    params = {"id": ids.new_message_id(), "to": recipient, "text": f"{number} {BODY}"}
     return encode({"jsonrpc": "2.0", "id": number, "method": "messages.send", "params": params})
 
 

@@ -27,8 +27,12 @@ import _starts
 import _words
 import coterie
 from _crowd import Crowd, crowd, join_at_once
+from _flood import IN_FLIGHT, QUIET, one_flood
 from _load import disk, durable_sends
 from _parts import Place, median, memory, percentile, place, take_signals
+from _search import search
+from _soaks import Report
+from _throng import throng
 from coterie.limits import INBOX_GAP_S
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -41,6 +45,25 @@ RSS_MAX_MIB = 35.0
 SESSION_MAX_KIB = 32.0
 WAKE_MAX_S = {"wake_claude_idle": 0.3, "wake_codex_idle": 0.5}
 """What is promised of the time until a message is in a request of its recipient's model."""
+
+PROMISES = {
+    "B1": ("session_start",),
+    "B2": ("daemon_start_new", "daemon_start"),
+    "B3": ("adapter_rss", "adapter_private"),
+    "B4": ("daemon_rss", "daemon_per_session"),
+    "B5": ("daemon_idle_200", "adapter_idle"),
+    "B6": ("send_to_inbox_50",),
+    "B7": ("send_to_inbox_2", "disk_fsync_paced"),
+    "B8": ("durable_sends_1", "durable_sends_8"),
+    "B9": ("hook", "hook_no_daemon"),
+    "B10": ("wake_claude_idle", "wake_codex_idle", "wake_opencode_idle"),
+    "B11": ("wake_claude_busy", "wake_codex_busy", "wake_opencode_busy", "wake_gemini_busy"),
+    "B12": ("told_at_start", "told_by_start_hook", "told_of_others"),
+    "B13": ("told_for_a_message", "told_for_a_send"),
+    "B14": ("command_peers",),
+    "B15": ("joining",),
+}
+"""The ids in README.md, and the rows here that measure them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +83,10 @@ class Rounds:
     runs: int = 3
     each: tuple[int, int] = (500, 1500)
     """Sends of each of 16 connections, with 1 and with 8 in flight."""
+    flood: int = 10_000
+    talk_s: float = 5.0
+    throng_s: float = 20.0
+    history: int = 100_000
 
 
 QUICK = Rounds(
@@ -73,6 +100,10 @@ QUICK = Rounds(
     rest_s=1.0,
     runs=1,
     each=(100, 400),
+    flood=1_000,
+    talk_s=2.0,
+    throng_s=5.0,
+    history=10_000,
 )
 
 
@@ -194,6 +225,38 @@ class Bench:
         measured = f"{joined} of {size} in {seconds:.1f} s"
         values = {"joined": joined, "seconds": round(seconds, 2)}
         self.rows["joining"] = Row(claim, f"{size} of {size}", measured, joined == size, {**values})
+
+    def loads(self) -> None:
+        """A flood beside quiet sessions, and a thousand sessions of which two hundred write: `make soak`, in short."""
+        report = Report()
+        one_flood(report, self.rounds.flood, IN_FLIGHT[-1], True, QUIET, self.rounds.talk_s)
+        self._verdicts("flood", report)
+        report = throng(self.rounds.throng_s)
+        self._verdicts("throng", report)
+        for line in report.pictures():
+            _progress(f"  {line}")
+
+    def _verdicts(self, key: str, report: Report) -> None:
+        for number, verdict in enumerate(report.verdicts):
+            claim = f"{key}: {verdict.claim.strip().removeprefix('flood, ')}"
+            self.rows[f"{key}_{number}"] = Row(claim, verdict.promised, verdict.measured, verdict.ok, {})
+
+    def searching(self) -> None:
+        """A long history, searched."""
+        found = search(self.rounds.history)
+        history = f"search, {found.messages:,} messages ({found.text_mib:g} MiB)"
+        for key, what, took in (
+            ("first", "the first, which fills the index", found.first_ms),
+            ("rare", "a rare word", found.rare_ms),
+            ("common", "a frequent word", found.common_ms),
+            ("phrase", "a phrase", found.phrase_ms),
+            ("fresh", "after a new message", found.fresh_ms),
+            ("command", "coterie search, whole process", found.command_ms),
+        ):
+            self.rows[f"search_{key}"] = Row(f"{history}: {what}", "", f"{took:.1f} ms", None, {"ms": took})
+        beside = f"p50 {found.send_p50_ms:.2f}, p99 {found.send_p99_ms:.2f} ms"
+        values: dict[str, float | int | list[float]] = {"p50_ms": found.send_p50_ms, "p99_ms": found.send_p99_ms}
+        self.rows["search_send"] = Row("a send while the first search goes on", "", beside, None, values)
 
     def words(self) -> None:
         """What each session's model is told because of us."""
@@ -322,6 +385,8 @@ def main() -> int:
         bench.load,
         bench.sessions,
         bench.joining,
+        bench.loads,
+        bench.searching,
         bench.clients,
     )
     begun = time.monotonic()

@@ -26,6 +26,7 @@ CORE = (
     "messages",
     "policy",
     "guards",
+    "tallies",
     "config",
 )
 AT_ONCE = 2
