@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.addresses import Recipients, describe, resolve
+from coterie.addresses import Recipients, describe, resolve, resolve_one
 from coterie.errors import Ambiguous, BadInput, CoterieError, NoMatch
 from coterie.peers import Peer, Roster, State
 
@@ -55,6 +55,14 @@ def test_one_peer(address: str, peer: Peer) -> None:
 @pytest.mark.promise("G2")
 def test_several_peers(address: str, peers: list[Peer]) -> None:
     assert resolve(address, ROSTER, ME) == Recipients(peers, group=True)
+
+
+def test_where_one_is_meant_a_group_is_refused_even_of_one() -> None:
+    assert resolve_one("bob", ROSTER, ME) is BOB
+    with pytest.raises(BadInput, match="'repo' may mean several peers"):
+        resolve_one("repo", ROSTER, ME)
+    with pytest.raises(NoMatch):
+        resolve_one("nobody", ROSTER, ME)
 
 
 def test_a_group_of_one_is_still_a_group() -> None:

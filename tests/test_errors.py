@@ -19,9 +19,11 @@ from coterie.errors import (
     DiskFull,
     Limited,
     NoMatch,
+    NoTerminal,
     SwitchedOff,
     Unsafe,
     from_wire,
+    no_terminal,
     switched_off,
 )
 
@@ -151,3 +153,9 @@ def test_a_limit_says_when_to_try_again_on_the_wire_too() -> None:
     never = from_wire(Limited("too far", limit="hops").to_wire())
     assert isinstance(never, Limited)
     assert never.retry_s is None
+
+
+def test_whoever_is_at_no_terminal_is_told_the_line_that_does() -> None:
+    error = from_wire(no_terminal("coterie down").to_wire())
+    assert isinstance(error, NoTerminal)
+    assert error.hint == "without one: coterie down --i-am-human (it is logged)"

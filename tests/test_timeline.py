@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coterie.limits import CLOCK_SET_S, CLOCK_STRETCHES_MAX
@@ -70,7 +70,11 @@ def test_where_an_hour_comes_twice_the_younger_counts() -> None:
 
 
 @pytest.mark.promise("D7")
-@given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(-5e8, 5e8)), min_size=1, max_size=90), st.floats(0, 1e5))
+@example([(1.0, -3.0), (2.0, 0.0)], 0.0)  # A stamp of this very moment, at the edge of what was said before.
+@given(
+    st.lists(st.tuples(st.floats(0.1, 1e6), st.floats(-3, 3) | st.floats(-5e8, 5e8)), min_size=1, max_size=90),
+    st.floats(0, 1e5),
+)
 def test_nothing_is_ever_taken_for_older_than_it_is(settings: list[tuple[float, float]], rest: float) -> None:
     lived, timeline, stamps = NOW, Timeline.begin(NOW), [(NOW, NOW)]
     ahead = 0.0

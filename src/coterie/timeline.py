@@ -32,9 +32,13 @@ class Stretch:
         """What this clock would say at the lived time `lived`."""
         return self.wall + (lived - self.lived)
 
+    def began(self) -> float:
+        """The least that it can have said: differences of CLOCK_SET_S are no setting, and stamps follow them."""
+        return self.wall - CLOCK_SET_S
+
     def ended(self, lived: float) -> float:
-        """What it said last, at the lived time `lived` or before."""
-        return min(self.end, self.now(lived))
+        """More than it said, at the lived time `lived` or before."""
+        return min(self.end, self.now(lived)) + CLOCK_SET_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Timeline:
 
     def spans(self, lived: float) -> list[Span]:
         """All times, in order and without a gap, each with the moment that it is judged by."""
-        edges = sorted({edge for stretch in self.stretches for edge in (stretch.wall, stretch.ended(lived))})
+        edges = sorted({edge for stretch in self.stretches for edge in (stretch.began(), stretch.ended(lived))})
         edges = [-inf, *edges[1:], inf]  # What was before the first clock is judged by it.
         found: list[Span] = []
         for low, high in pairwise(edges):
@@ -91,13 +95,13 @@ class Timeline:
 
     def _holding(self, low: float, high: float, lived: float) -> list[Stretch]:
         """The stretches that these times are in; where none is, those beside them."""
-        lowest = min(stretch.wall for stretch in self.stretches)
+        lowest = min(stretch.began() for stretch in self.stretches)
         if low == -inf:
             low = lowest
         ends = [(stretch, stretch.ended(lived)) for stretch in self.stretches]
-        holding = [stretch for stretch, end in ends if stretch.wall <= low and high <= end]
+        holding = [stretch for stretch, end in ends if stretch.began() <= low and high <= end]
         if holding:
             return holding
         before = max((end for _, end in ends if end <= low), default=-inf)
-        after = min((stretch.wall for stretch in self.stretches if stretch.wall >= high), default=inf)
-        return [stretch for stretch, end in ends if end == before or stretch.wall == after]
+        after = min((stretch.began() for stretch in self.stretches if stretch.began() >= high), default=inf)
+        return [stretch for stretch, end in ends if end == before or stretch.began() == after]

@@ -183,6 +183,26 @@ def test_an_answer_that_came_as_the_wait_ended_goes_to_the_next_carrier(place: P
     assert web.look() == [answer]
 
 
+def test_who_gave_a_wait_up_is_brought_the_answer_another_way(daemon: Place) -> None:
+    """Its adapter had no more patience, the daemon still waits: nobody would read the result."""
+    api, web = Session(daemon, "api"), Session(daemon, "web")
+    question, answer = ids.new_message_id(), ids.new_message_id()
+    web.ask("messages.send", id=question, to="api", text="are you there?", wait_s=30)
+    wait_for(lambda: question in api.look(), "it asks")
+    web.call("mail.failed", call=f"wait:{question}")
+    api.call("messages.send", id=answer, reply_to=question, text="yes")
+    assert web.look() == [answer]
+
+
+def test_a_wait_that_was_given_up_before_it_began_is_none(daemon: Place) -> None:
+    api, web = Session(daemon, "api"), Session(daemon, "web")
+    question = ids.new_message_id()
+    web.call("mail.failed", call=f"wait:{question}")
+    said = web.call("messages.send", id=question, to="api", text="are you there?", wait_s=30)
+    assert said["answer"] is None
+    assert api.look() == [question]
+
+
 def test_whatever_answered_a_wait_is_given_when_its_send_is_sent_again(daemon: Place) -> None:
     """One that waits itself answers any wait for it, in whatever thread."""
     api, web = Session(daemon, "api"), Session(daemon, "web")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
+
+OVER_KEPT = 64
+"""Calls remembered as given up. It matters while a send is being stored, and few are at any moment."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,10 +36,19 @@ class Waits:
 
     def __init__(self) -> None:
         self._waits: list[Wait] = []
+        self._over: deque[tuple[str, str]] = deque(maxlen=OVER_KEPT)
 
     def begin(self, wait: Wait) -> None:
-        """A send waits."""
+        """A send waits, unless its caller gave it up while it was being stored."""
         self._waits.append(wait)
+        if (wait.waiter, wait.call) in self._over:
+            self.give_up(wait)
+
+    def call_over(self, waiter: str, call: str) -> None:
+        """`waiter` has given up this call of its own and reads no result of it, be it that its wait is yet to begin."""
+        self._over.append((waiter, call))
+        for wait in [wait for wait in self._waits if (wait.waiter, wait.call) == (waiter, call)]:
+            self.give_up(wait)
 
     def end(self, wait: Wait) -> None:
         """It waits no more."""

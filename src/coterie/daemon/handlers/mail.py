@@ -108,9 +108,12 @@ async def shown(daemon: Daemon, connection: Connection, params: Params) -> dict[
 
 
 async def failed(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
-    """The text named `call` did not get out (the call was cancelled): the next carrier gets what it held."""
+    """The text named `call` did not get out (the call was cancelled): the next carrier gets what it held, and what
+    answers it from now on.
+    """
     peer, call = _told_for(daemon, connection), text(params, "call")
     connection.calls.pop(call, None)
+    daemon.post.waits.call_over(peer, call)
     await daemon.post.record(peer, daemon.post.box(peer).fail_unwritten("the call was given up", [call]))
     daemon.post.push(peer)
     return {}

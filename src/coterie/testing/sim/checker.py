@@ -19,6 +19,9 @@ RANK = {"queued": 0, "offered": 1, "shown": 2, "acknowledged": 3}
 SLACK_S = 5.0
 """What a message may live longer or shorter than its life: clocks are read at different moments."""
 
+UNDER_WAY_S = 0.002
+"""What a line takes at most from the daemon to its adapter and on, twice over."""
+
 _ENDS = {"crash", "left", "cut", "killed", "began", "cleared", "no adapter", "new adapter", "no hook"}
 DISTURBING = frozenset({*_ENDS, "failed", "dropped", "unreported", "taken back", "interrupted"})
 """After one of these, in the daemon or the recipient's session, a text may be given out of turn, and rightly so."""
@@ -154,9 +157,16 @@ def _shown_once(ledger: Ledger) -> Iterator[str]:
     for message, seen in ledger.messages.items():
         proofs = [number for number, state in seen.told if state in OVER]
         proof = min([*proofs, *([seen.proved] if seen.proved is not None else [])], default=None)
-        again = [number for number in seen.out if proof is not None and number > proof]
+        again = [
+            number for number in seen.out if proof is not None and number > proof and _later(ledger, proof, number)
+        ]
         if again:
             yield f"{message}: {ledger.where(again[0])}"
+
+
+def _later(ledger: Ledger, proof: int, out: int) -> bool:
+    """Whether the text was given out after the proof: what is on its way to a carrier by then cannot be called back."""
+    return ledger.events[out].at - ledger.events[proof].at > UNDER_WAY_S
 
 
 def _one_carrier_at_a_time(ledger: Ledger) -> Iterator[str]:
