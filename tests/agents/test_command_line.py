@@ -25,7 +25,12 @@ def proc() -> None:
 
 @pytest.fixture
 def waiting() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["cat", "-u"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat", "-u"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    process.stdout.readline()  # While it is still being started, the kernel knows no command line.
     yield process
     process.communicate()
 
