@@ -62,6 +62,9 @@ PROMISES = {
     "B13": ("told_for_a_message", "told_for_a_send"),
     "B14": ("command_peers",),
     "B15": ("joining",),
+    "B16": ("flood_0",),
+    "B17": ("throng_0",),
+    "B18": ("search_first", "search_rare", "search_command"),
 }
 """The ids in README.md, and the rows here that measure them."""
 
@@ -230,16 +233,16 @@ class Bench:
         """A flood beside quiet sessions, and a thousand sessions of which two hundred write: `make soak`, in short."""
         report = Report()
         one_flood(report, self.rounds.flood, IN_FLIGHT[-1], True, QUIET, self.rounds.talk_s)
-        self._verdicts("flood", report)
+        self._verdicts("flood_", report)
         report = throng(self.rounds.throng_s)
-        self._verdicts("throng", report)
+        self._verdicts("throng_", report)
         for line in report.pictures():
             _progress(f"  {line}")
 
     def _verdicts(self, key: str, report: Report) -> None:
         for number, verdict in enumerate(report.verdicts):
-            claim = f"{key}: {verdict.claim.strip().removeprefix('flood, ')}"
-            self.rows[f"{key}_{number}"] = Row(claim, verdict.promised, verdict.measured, verdict.ok, {})
+            claim = f"{key[:-1]}: {verdict.claim.strip().removeprefix('flood, ')}"
+            self.rows[f"{key}{number}"] = Row(claim, verdict.promised, verdict.measured, verdict.ok, {})
 
     def searching(self) -> None:
         """A long history, searched."""

@@ -198,8 +198,9 @@ import asyncio, coterie.daemon.handlers as handlers
 inner = handlers.METHODS["messages.log"]
 async def log(daemon, connection, params):
     daemon.leave()
+    daemon.never = asyncio.Event()  # Held, or it would be collected together with the task that waits for it.
     try:
-        await asyncio.Event().wait()
+        await daemon.never.wait()
     finally:
         inner(daemon, connection, params)
 handlers.METHODS["messages.log"] = log
