@@ -8,7 +8,7 @@ import time
 from _crowd import Crowd
 from _gauge import gauging, slope
 from _parts import Place, percentile, place
-from _soaks import Report, lasting, load
+from _soaks import Report, lasting, load, raise_guards
 from coterie.limits import MIB, WAL_BYTES_MAX
 
 SENDERS, EACH = 200, 5.0
@@ -28,6 +28,7 @@ def throng(seconds: float, sessions: int = SESSIONS, senders: int = SENDERS, rea
     """The load, watched."""
     report = Report()
     with place("coterie-soak-") as here, contextlib.closing(Crowd(here)) as people:
+        raise_guards(here.home.folder)  # The few that write all the time would be held to the rate of a pair.
         people.grow(real)
         daemon = here.daemon()
         readers = max(1, sessions - senders - real)
