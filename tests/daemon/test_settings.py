@@ -256,6 +256,21 @@ def test_what_is_not_to_be_shown_is_neither_shown_nor_stored(place: Place, key: 
     assert other in stored
 
 
+def test_nor_is_it_told_to_who_follows(place: Place) -> None:
+    place.start(patch=ALERT)
+    web = place.named("web")
+    work(web)
+    configure(place, summary_prompts=False, summary_files=False)
+    following = place.connect()
+    following.follow({})
+    web.tool("set_summary", role="builder")
+    event = following.next_event(20)
+    assert event
+    assert event["change"] == ["role"]
+    assert "secret" not in str(event)
+    assert "hidden" not in str(event)
+
+
 def test_a_repository_has_its_own_kept_quiet(place: Place) -> None:
     place.start()
     quiet = repository(place, "[summary]\nprompts = false\nfiles = false\n")

@@ -16,11 +16,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from coterie.activity import Summary
 from coterie.daemon.local import Connection
 from coterie.errors import Damaged
 from coterie.frames import one_line
 from coterie.messages import Change, Outcome
-from coterie.peers import LISTED, Peer, Roster, summary_of
+from coterie.peers import LISTED, Peer, Roster
 from coterie.store import messages as stored
 from coterie.store.db import Row, Store
 
@@ -39,10 +40,20 @@ _FAILED = (Outcome.FAILED, Outcome.LAPSED)
 class Events:
     """Who follows, and what they want to hear of."""
 
-    def __init__(self, clock: Callable[[], float], store: Store, roster: Callable[[], Roster]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        store: Store,
+        roster: Callable[[], Roster],
+        summary_of: Callable[[Peer], Summary],
+        prompt_of: Callable[[Peer], str],
+    ) -> None:
         self._clock = clock
         self._store = store
         self._roster = roster
+        self._summary_of = summary_of
+        self._prompt_of = prompt_of
+        """What may be shown of a peer's summary and of its last prompt."""
         self._followers: dict[Connection, Wanted] = {}
         self._known: dict[str, dict[str, Any]] = {}
         """What followers know of each peer: a change is a difference to it."""
@@ -144,8 +155,8 @@ class Events:
             "role": peer.role,
             "cwd": one_line(peer.cwd, LINE_CHARS),
             "branch": one_line(peer.activity.branch, LINE_CHARS),
-            "summary": summary_of(peer, self._clock()).text,
-            "asked": peer.activity.prompt,
+            "summary": self._summary_of(peer).text,
+            "asked": self._prompt_of(peer),
             "busy": peer.busy,
         }
 

@@ -92,7 +92,7 @@ class Daemon:
         self.clock = machine.clock(place)
         self.started_at = self.clock()
         self.store = machine.store(place, self.started_at)
-        self.events = Events(self.clock, self.store, lambda: self.presence.roster)
+        self.events = Events(self.clock, self.store, lambda: self.presence.roster, self.summary_of, self.prompt_of)
         self.presence = Presence(
             self.store,
             self.clock,
@@ -228,6 +228,10 @@ class Daemon:
         settings = self.settings.of(peer)
         shown = {what: settings.on(f"summary.{what}") for what in ("prompts", "files")}
         return summary_of(peer, self.clock(), **shown)
+
+    def prompt_of(self, peer: Peer) -> str:
+        """The first line of a peer's last prompt, if it may be shown."""
+        return peer.activity.prompt if self.settings.of(peer).on("summary.prompts") else ""
 
     def may_wake(self, peer: Peer) -> bool:
         """Whether mail may be brought to the session of `peer` now, though it may be idle."""
