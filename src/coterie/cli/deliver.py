@@ -8,6 +8,7 @@ from typing import Any
 
 from coterie.cli import say
 from coterie.cli.link import Link, is_broken
+from coterie.cli.standing import NUDGED, OFFERED, reached
 from coterie.cli.times import in_words
 from coterie.client import connect
 from coterie.errors import CoterieError, NoMatch, Unavailable
@@ -74,43 +75,22 @@ def outcome(copy: dict[str, Any], life_s: float) -> str:
     return f"{copy['id']} to {name} ({say.plain(copy['to_state'])}): {how}"
 
 
-_NUDGED = {
-    "started": "its client was told and began a turn",
-    "steered": "its client was told in the middle of its turn",
-    "queued": "its client was told and keeps it for the end of its turn",
-}
-
-
 def _queued(copy: dict[str, Any], name: str, life: str) -> str:
     if copy["carrier"] == "inbox":
         return "queued: it is about to go through its inbox"
     if "nudge" in copy:
-        return f"queued: {_NUDGED[copy['nudge']]}, not known to be read yet; it waits {life}"
+        return f"queued: {NUDGED[copy['nudge']]}, not known to be read yet; it waits {life}"
     if "nudge_failure" in copy:
         return f"queued: {copy['nudge_failure']}; it waits {life}"
     if copy["to_state"] == "away":
         return f"queued: {name} is away, it waits {life}"
     if copy["to_state"] == "ended":
         return f"queued: {name} has ended, it is held {life}"
-    ways = {
-        "terminal": f"{name} reads it with coterie inbox",
-        "inbox": f"its inbox is full until {name} reads",
-        "nudge": f"{name} is about to be told of it",
-        "hooks": f"{name} gets it at its next step or prompt, or when it calls a coterie tool",
-        "tools": f"{name} looks when it calls a coterie tool",
-    }
-    return f"queued: {ways.get(copy['reach'], f'nothing reaches {name} now')}; it waits {life}"
+    return f"queued: {reached(copy['reach'], name)}; it waits {life}"
 
 
 def _offered(copy: dict[str, Any], name: str, life: str) -> str:
-    ways = {
-        "inbox": "through its inbox",
-        "wait": "as the answer that it waits for",
-        "hook": "by a hook",
-        "tool": "with the result of a tool",
-        "terminal": "at its terminal",
-    }
-    return f"offered {ways.get(copy['carrier'], '')}".rstrip() + "; not known to be read yet"
+    return f"offered {OFFERED.get(copy['carrier'], '')}".rstrip() + "; not known to be read yet"
 
 
 def _shown(copy: dict[str, Any], name: str, life: str) -> str:

@@ -56,6 +56,11 @@ def _why_queued(message: Known, now: float) -> str:
         return f"{NUDGED[known['nudge']]}, and did not fetch it yet"
     if known["nudge_failure"]:
         return say.plain(known["nudge_failure"])
+    return "; ".join([reached(known["reach"], name), *_doing(message, now)])
+
+
+def reached(reach: str, name: str) -> str:
+    """When a queued message gets to the peer called `name`, who is reached so (``coterie peers``: REACH)."""
     ways = {
         "terminal": f"{name} reads it with coterie inbox",
         "inbox": f"its inbox is full until {name} reads",
@@ -63,7 +68,7 @@ def _why_queued(message: Known, now: float) -> str:
         "hooks": f"{name} gets it at its next step or prompt, or when it calls a coterie tool",
         "tools": f"{name} looks when it calls a coterie tool",
     }
-    return "; ".join([ways.get(known["reach"], f"nothing reaches {name} now"), *_doing(message, now)])
+    return ways.get(reach, f"nothing reaches {name} now")
 
 
 def _kept(message: Known, now: float) -> str:
