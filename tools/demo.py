@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from _parts import Place, median, memory, percentile, place, run, take_signals
@@ -218,18 +218,34 @@ class Story:
         self.out.tell(f"They are here after {time.monotonic() - begun:.1f} s. api writes to each of them in turn.")
         check(f"{CROWD + 2} peers in scope machine" in api.tool("list_peers"), "all of them are listed")
         check("2 peers in scope repo" in api.tool("list_peers", scope="repo"), "they are not in the repository")
+        self._pass_on(api, crowd)
+        time.sleep(INBOX_GAP_S)  # As below.
         delays = []
         for turn in range(ROUNDS):
             until = time.monotonic() + INBOX_GAP_S
             for name, agent in crowd.items():
                 call = api.ask_tool("send_message", to=name, message=f"turn {turn}. " + "x" * 490)
-                api.answer_to(call)
+                text = text_of(api.answer_to(call))
+                check(not text.startswith("Not sent"), f"it is sent: {text}")
                 delays.append(milliseconds(api.times[call][0], agent.wait_inbox(f"turn {turn}.")[0]))
             # Lines to one inbox are kept apart, as the client drops what comes faster.
             time.sleep(max(0.0, until - time.monotonic()))
         self.out.good(f"{len(delays)} messages of 500 bytes, one at a time, each on disk before it is written out")
         self.figures.append(("send_message to the bytes on the inbox, p50", f"{median(delays):.1f} ms"))
         self.figures.append(("the same, p99", f"{percentile(delays, 0.99):.1f} ms"))
+
+    def _pass_on(self, api: Agent, crowd: Collection[str]) -> None:
+        """A guard: what an agent was told goes no further than to a few, unless its user says so."""
+        for name in crowd:
+            text = api.tool("send_message", to=name, message="tests is in a loop, have you heard?")
+            if text.startswith("Not sent"):
+                break
+        else:
+            raise NotAsTold("an agent passes on to a few only what another one told it")
+        self.out.tell("It passes on what it was told last, and is stopped:")
+        self.out.quote(text)
+        api.hook("UserPromptSubmit", prompt="Write to all of them.", cwd="/")
+        self.out.tell("Its user asks it to write to all of them.")
 
     def sum_up(self) -> None:
         """The table."""
