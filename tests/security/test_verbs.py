@@ -132,6 +132,15 @@ def test_left_behind_by_a_shell_that_ended_it_is_still_of_the_agents_group(pair:
     assert probe(place, run, "orphan", wanted) == [PERSON_ONLY] * len(wanted)
 
 
+def test_where_the_leader_of_the_session_is_in_another_namespace_it_is_all_the_same() -> None:
+    """As below a program that a container was told to run: the kernel names no leader of the session there."""
+    away = ["setsid", "unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    tests = f"{__file__}::{test_left_behind_by_a_shell_that_ended_it_is_still_of_the_agents_group.__name__}"
+    ran = subprocess.run([*away, sys.executable, "-m", "pytest", "-q", tests], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "[100%]" in ran.stdout
+
+
 @pytest.mark.promise("A3", "C2")
 def test_every_command_of_a_person_is_refused_in_an_agents_shell(pair: tuple[Place, Agent]) -> None:
     place, api = pair

@@ -53,7 +53,8 @@ def _lineage(pid: int) -> list[int]:
     chain = processes.lineage(pid)
     group, session = processes.leaders(pid)
     # Whoever is below the leader of its session is no orphan, and its group may be led by another part of a pipeline.
-    if session and session not in chain:
+    # A session whose leader is outside this namespace of processes (0, in some containers) tells nothing of that.
+    if session not in chain:
         chain += [*processes.lineage(group), *processes.lineage(session)]
     return list(dict.fromkeys(chain))
 

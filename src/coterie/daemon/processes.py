@@ -132,8 +132,9 @@ def lineage(pid: int) -> list[int]:
 
 
 def leaders(pid: int) -> tuple[int, int]:
-    """The leaders of the process group and of the session that a process is in; 0 for what may not be known. They may
-    have ended; their pids are given to nobody else while the group or the session lives.
+    """The leaders of the process group and of the session that a process is in; 0 for what may not be known, and
+    for one outside this namespace of processes. They may have ended; their pids are given to nobody else while the
+    group or the session lives.
     """
     try:
         return os.getpgid(pid), os.getsid(pid)
