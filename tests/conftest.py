@@ -135,11 +135,16 @@ class Place:
             wait_for(lambda: not (running(pid) and is_daemon(pid)), "the daemon ends")
 
 
+def pytest_configure() -> None:
+    """Whoever started us in the background of a script had us ignore Ctrl-C, and what we start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def running(pid: int) -> bool:
     """Whether a process with this pid runs and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # Before it is opened, or before it is read.
         return False
 
 

@@ -71,8 +71,10 @@ class Post:
     def _offered(self, peer: str, call: str) -> list[str]:
         return [offer.message for offer in self.box(peer).open_offers(call)]
 
-    def record(self, peer: str, changes: Sequence[Change]) -> Awaitable[None]:
-        """Write what the mailbox of `peer` changed; done when it is on the disk. Writes keep the order of the calls."""
+    def record(self, peer: str, changes: Sequence[Change], *, soon: bool = False) -> Awaitable[None]:
+        """Write what the mailbox of `peer` changed; done when it is on the disk. Writes keep the order of the calls.
+        One that nobody waits for may wait for company (`soon`).
+        """
         if not changes:
             return _nothing()
         for change in changes:
@@ -80,7 +82,8 @@ class Post:
                 self._on_given(peer, change.message)
         now = self._clock()
         self._writing[peer] += 1
-        return self._recorded(peer, changes, self._store.write(lambda database: stored.apply(database, changes, now)))
+        writing = self._store.write(lambda database: stored.apply(database, changes, now), soon=soon)
+        return self._recorded(peer, changes, writing)
 
     async def _recorded(self, peer: str, changes: Sequence[Change], writing: asyncio.Future[None]) -> None:
         try:
@@ -100,7 +103,7 @@ class Post:
     def record_soon(self, peer: str, changes: Sequence[Change]) -> None:
         """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
         if changes:
-            asyncio.ensure_future(self.record(peer, list(changes))).add_done_callback(_log_failure)
+            asyncio.ensure_future(self.record(peer, list(changes), soon=True)).add_done_callback(_log_failure)
 
     def _say_again(self, peer: str) -> None:
         """Write what was reported and could not be written. A mailbox that is yet to be read again waits for that."""
@@ -221,7 +224,7 @@ class Post:
         for offer in box.open_offers(call):
             changes += box.written(offer.id) if failure is None else box.failed(offer.id, failure)
         self.inboxes.reported(peer, call, failure is not None, self.push)
-        return self.record(peer, changes)
+        return self.record(peer, changes, soon=True)
 
     def written(self, peer: str, calls: Iterable[str]) -> Awaitable[None]:
         """The texts with these names are out: in a tool's result, on a terminal. Known at once, as above: what a model
@@ -229,7 +232,7 @@ class Post:
         """
         box = self.box(peer)
         offers = [offer for call in calls for offer in box.open_offers(call)]
-        return self.record(peer, [change for offer in offers for change in box.written(offer.id)])
+        return self.record(peer, [change for offer in offers for change in box.written(offer.id)], soon=True)
 
     def adapter_came(
         self, peer: str, written: Iterable[str], held: Mapping[str, Collection[str]], under_way: Collection[str]

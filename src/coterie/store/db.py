@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from coterie.errors import CoterieError, Damaged, Defect, DiskFull, StoreFailed, Unavailable
 from coterie.files import Home, open_private
-from coterie.limits import BATCH_MAX, BUSY_MS, CHECK_START_S, WAL_BYTES_MAX
+from coterie.limits import BATCH_MAX, BUSY_MS, CHECK_START_S, COMPANY_S, WAL_BYTES_MAX
 from coterie.points import point
 from coterie.store import copies, migrations, restores, seals, soundness, wal
 from coterie.store.ways import way_back
@@ -138,6 +138,9 @@ class Store:
         self._writer = writer
         self._reader: sqlite3.Connection | None = reader
         self._jobs: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """What the writer waits for; apart from the jobs, as some may wait for others to share their commit."""
+        self._woken_later = False
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self.failure: StoreFailed | None = None
@@ -174,20 +177,30 @@ class Store:
             raise Unavailable("the daemon is leaving", "try again")
         return self._reader
 
-    def write(self, job: Job[Result]) -> asyncio.Future[Result]:
+    def write(self, job: Job[Result], *, soon: bool = False) -> asyncio.Future[Result]:
         """Have `job` run in the writer's thread. The future is done when its commit is on the disk, and fails with
-        `StoreFailed` if nothing of it was stored.
+        `StoreFailed` if nothing of it was stored. Jobs run in the order of the calls; one that need only be done `soon`
+        waits COMPANY_S for others to share a commit with.
         """
         future: asyncio.Future[Result] = self._loop.create_future()
-        self.write_then(job, partial(tell, future))
+        self.write_then(job, partial(tell, future), soon=soon)
         return future
 
-    def write_then(self, job: Job[Any], told: Told) -> None:
+    def write_then(self, job: Job[Any], told: Told, *, soon: bool = False) -> None:
         """The same for who wants no future: `told` is called with the result, or with the error in its place."""
         if self._closing:
             told(None, Unavailable("the daemon is leaving", "try again"))
-        else:
-            self._jobs.put((job, told))
+            return
+        self._jobs.put((job, told))
+        if not soon:
+            self._wake.put(None)
+        elif not self._woken_later:
+            self._woken_later = True
+            self._loop.call_later(COMPANY_S, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._woken_later = False
+        self._wake.put(None)
 
     def check_beside(self, place: Home) -> None:
         """Look through the database in a thread of its own, on a connection that only reads."""
@@ -207,6 +220,7 @@ class Store:
         """Finish what is queued, and close. Later writes are refused."""
         self._closing = True
         self._jobs.put(None)
+        self._wake.put(None)
         await self._finish()
         if self._reader:
             self._reader.close()
@@ -223,27 +237,30 @@ class Store:
         await asyncio.to_thread(self._thread.join)
 
     def _write_all(self) -> None:
-        while True:
+        more = True
+        while more:
+            self._wake.get()
+            with contextlib.suppress(queue.Empty):  # Whoever else woke us has put its job there before.
+                while True:
+                    self._wake.get_nowait()
             batch, more = self._next_batch()
             if batch:
                 results = self._commit(batch)
                 self._loop.call_soon_threadsafe(self._tell, results)
-            if not more:
-                return
 
     def _next_batch(self) -> tuple[list[Waiting], bool]:
-        """Everything that waits, after waiting for the first; False when it is time to end."""
-        batch = []
-        item = self._jobs.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) >= BATCH_MAX:
-                return batch, True
-            try:
+        """Everything that waits; False when it is time to end."""
+        batch: list[Waiting] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
                 item = self._jobs.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
+                if item is None:
+                    return batch, False
+                batch.append(item)
+                if len(batch) >= BATCH_MAX:
+                    self._wake.put(None)  # There may be more, and whoever woke us for it is heard already.
+                    break
+        return batch, True
 
     def _commit(self, batch: list[Waiting]) -> list[Done]:
         """Run the batch in one transaction; if any of it fails, each by itself, so that one cannot fail another."""

@@ -107,8 +107,8 @@ class SimStore(Store):
     def check_beside(self, place: Home) -> None:
         """It was looked through at the start."""
 
-    def write_then(self, job: Job[Any], told: Told) -> None:
-        """Have it written soon."""
+    def write_then(self, job: Job[Any], told: Told, *, soon: bool = False) -> None:
+        """Have it written after a while."""
         super().write_then(job, told)
         if not self._waiting and not self._closing:
             self._waiting = True
