@@ -42,6 +42,8 @@ class Place:
             "LANG": "C.UTF-8",
             "COTERIE_HOME": self.home.folder,
         }
+        self.inside: tuple[str, ...] = ()
+        """What a command begins with, to run where this home is."""
         self.agents: list[Agent] = []
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.connections: list[client.Client] = []
@@ -51,7 +53,7 @@ class Place:
         ready, say_ready = os.pipe()
         os.set_inheritable(say_ready, True)
         program = [sys.executable, "-P", "-c", f"{patch}\n{RUN}"] if patch else DAEMON
-        command = [*program, "--ready-fd", str(say_ready), *arguments]
+        command = [*self.inside, *program, "--ready-fd", str(say_ready), *arguments]
         daemon = subprocess.Popen(command, env=environ or self.environ, pass_fds=[say_ready], stderr=subprocess.PIPE)
         os.close(say_ready)
         with open(ready, "rb") as said:

@@ -12,14 +12,14 @@ import itertools
 import os
 import random
 import re
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from _soaks import raise_guards
 from conftest import DAEMON, Place, is_daemon, running, wait_for
@@ -33,8 +33,9 @@ WRITER = str(Path(__file__).with_name("daemon") / "writer.py")
 FRAME = re.compile(r"^\[coterie message (m_[0-9a-z.]+) from ", re.MULTILINE)
 KILLED = re.compile("the daemon (ended|was started|went away|took the|holds its|closes every|does not answer)")
 AT_START = "migration-statement"
-ELSEWHERE = {"copy-written", "restore-step"}
-"""Points of backup and restore, which no message comes by. Their own tests kill there."""
+ELSEWHERE = {"copy-written", "restore-step", "outbox-stored", "envelope-sent", "arrival-stored"}
+"""Points of backup and restore, and of what goes to other devices: no message between two sessions here comes by them.
+Their own tests kill there."""
 ON_THE_WAY = tuple(point for point in POINTS if point != AT_START and point not in ELSEWHERE)
 EVERY_WAY = {"random", AT_START, *ON_THE_WAY}
 VISITS = {"before-push": 2, "after-push": 2}
@@ -75,7 +76,7 @@ class InboxReader(Recipient):
 
     def read(self) -> None:
         """Take in the lines that have come, and report them as prompts."""
-        while self.agent.events or select.select([self.agent.process.stdout], [], [], 0)[0]:
+        while self.agent.has_said():
             self.agent.wait(lambda event: True, "whatever comes")
         while self._read < len(self.agent.inbox):
             _, text = self.agent.inbox[self._read]
@@ -236,20 +237,7 @@ class Ordeal:
 
     def start_armed(self, crash_at: str) -> subprocess.Popen[bytes]:
         """Start a daemon in the place of the one that serves, before anybody else does."""
-        lock = os.open(self.place.home.lock, os.O_RDWR)
-        while True:
-            self.kill("random")
-            deadline = time.monotonic() + 0.05
-            while time.monotonic() < deadline:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return self._spawn(lock, crash_at)
-
-    def _spawn(self, lock: int, crash_at: str) -> subprocess.Popen[bytes]:
-        command = [*DAEMON, "--lock-fd", str(lock), "--crash-at", crash_at]
-        daemon = subprocess.Popen(command, env=self.place.environ, pass_fds=[lock], stderr=self.stderr)
-        os.close(lock)
-        return daemon
+        return take_over(self.place, crash_at, lambda: self.kill("random"), self.stderr)
 
     # --- the reading ----------------------------------------------------------------------------------------
 
@@ -273,6 +261,22 @@ class Ordeal:
     def stored_for_readers(self) -> list[str]:
         query = "SELECT messages.id FROM messages JOIN peers ON peers.id = recipient WHERE peers.name <> 'claude'"
         return [row[0] for row in self.place.rows(query)]
+
+
+def take_over(place: Place, crash_at: str, kill: Callable[[], None], stderr: BinaryIO) -> subprocess.Popen[bytes]:
+    """Have whoever serves killed, and start a daemon in its place that is to die at a point, before another starts."""
+    lock = os.open(place.home.lock, os.O_RDWR)
+    command = [*place.inside, *DAEMON, "--lock-fd", str(lock), "--crash-at", crash_at]
+    try:
+        while True:
+            kill()
+            deadline = time.monotonic() + 0.05
+            while time.monotonic() < deadline:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return subprocess.Popen(command, env=place.environ, pass_fds=[lock], stderr=stderr)
+    finally:
+        os.close(lock)
 
 
 def crash_while_the_database_is_made(place: Place, kills: Counter[str]) -> None:

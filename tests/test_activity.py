@@ -31,6 +31,14 @@ def test_a_branch_alone_says_nothing_of_what_is_done() -> None:
     assert Activity("main").line() == ""
 
 
+def test_paths_that_do_not_begin_in_its_folder_can_be_left_out() -> None:
+    assert busy().line(outside=False) == "on main; asked: Fix the login; files: src/login.py"
+    activity = Activity()
+    activity.touched(["/home/ann/secret", "/" + "deep/" * 40 + "name.py"], "/work")
+    assert activity.line(outside=False) == ""
+    assert "secret" in activity.line()
+
+
 def test_a_new_prompt_begins_with_no_files() -> None:
     activity = busy()
     assert not activity.asked("Fix the login"), "nothing new"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.addresses import Recipients, describe, resolve, resolve_one
-from coterie.errors import Ambiguous, BadInput, CoterieError, NoMatch
-from coterie.peers import Peer, Roster, State
+from coterie.addresses import Recipients, describe, resolve, resolve_here, resolve_one
+from coterie.errors import Ambiguous, BadInput, CoterieError, NoMatch, Refused
+from coterie.peers import Peer, Roster, State, remote_id
 
 ME = Peer("p_11111111", "me-myself", "claude", cwd="/r", repo="/r/.git", role="builder", seen=9.0)
 BOB = Peer("p_7f3k9q2m", "bob", "codex", cwd="/r/sub", repo="/r/.git", role="Builder", seen=8.0)
@@ -121,7 +121,116 @@ def test_another_device(address: str, device: str) -> None:
     error = refusal(address)
     assert type(error) is NoMatch
     assert error.message == f"no paired device is called {device!r}"
-    assert error.hint == f"on this device: {ME_LINE}; {BOB_LINE}; {ANN_LINE}; {AWAY_LINE}"
+    assert error.hint == f"none is paired; on this one: {ME_LINE}; {BOB_LINE}; {ANN_LINE}; {AWAY_LINE}"
+
+
+# --- other devices -------------------------------------------------------------------------------------------------
+
+LAPTOP, TOWER, BARE = "L" * 56, "T" * 56, "B" * 56
+
+
+def remote(there: str, name: str, state: State = State.LIVE, *, device: str = LAPTOP, role: str = "") -> Peer:
+    label = {LAPTOP: "laptop", TOWER: "Tower"}[device]
+    peer = Peer(remote_id(device, there), name, "claude", state, role=role, device=device, there=there, label=label)
+    peer.seen = 1.0
+    return peer
+
+
+API = remote("p_aaaaaaaa", "api", role="builder")
+THEIR_BOB = remote("p_bbbbbbbb", "Bob", role="Builder")
+ASLEEP = remote("p_cccccccc", "eve", State.AWAY, role="builder")
+THEIR_OLD = remote("p_dddddddd", "api", State.ENDED, role="builder")
+TWIN, OTHER_TWIN = (remote(there, "twin", device=TOWER) for there in ("p_eeeeeeee", "p_ffffffff"))
+OVER = remote("p_00000000", "over", State.ENDED, device=TOWER)
+NETWORK = Roster([ME, BOB, ANN, AWAY, ENDED])
+for _peer in (API, THEIR_BOB, ASLEEP, THEIR_OLD, TWIN, OTHER_TWIN, OVER):
+    NETWORK.add_remote(_peer)
+NETWORK.labels = {LAPTOP: "laptop", TOWER: "Tower", BARE: "bare"}
+
+
+def across(address: str) -> CoterieError:
+    with pytest.raises(CoterieError) as caught:
+        resolve(address, NETWORK, ME)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        ("api@laptop", API),
+        ("API@Laptop", API),
+        (f"api@{LAPTOP}", API),
+        (f"api@{'-'.join(['llllllL'] * 8)}", API),
+        ("bob@laptop", THEIR_BOB),
+        ("eve@laptop", ASLEEP),
+        ("over@tower", OVER),
+        ("p_aaaaaaaa@laptop", API),
+        (f"{API.id}@laptop", API),
+        (API.id, API),
+        (TWIN.id, TWIN),
+    ],
+)
+def test_one_peer_of_another_device(address: str, peer: Peer) -> None:
+    assert resolve(address, NETWORK, ME) == Recipients([peer], group=False)
+
+
+def test_a_bare_name_means_this_device_only() -> None:
+    assert resolve("bob", NETWORK, ME).peers == [BOB]
+    assert resolve("role:builder", NETWORK, ME).peers == [BOB, ANN]
+    assert resolve("all", NETWORK, ME).peers == [BOB]
+    assert resolve("repo", NETWORK, ME).peers == [BOB]
+    error = across("api")
+    assert type(error) is NoMatch
+    assert error.message == "nobody here is called 'api'"
+    assert error.hint.startswith("on other devices: api@laptop; here: ")
+    assert "on other devices" not in across("over").hint, "one that has ended is no candidate"
+    assert "on other devices: twin@Tower, twin@Tower; " in across("twin").hint
+    assert across("aaaa").message == "nobody here is called 'aaaa'", "nor does the beginning of an id"
+    assert across(API.id[:8]).message == f"nobody here is called '{API.id[:8]}'"
+
+
+def test_a_role_on_another_device() -> None:
+    assert resolve("role:builder@laptop", NETWORK, ME) == Recipients([API, THEIR_BOB], group=True)
+    error = across("role:tester@laptop")
+    assert type(error) is NoMatch
+    assert error.message == "nobody with that role is known to be on laptop now"
+    assert error.hint.startswith("on laptop: api@laptop = ")
+    assert type(across("role:@laptop")) is NoMatch
+
+
+@pytest.mark.parametrize("group", ["all", "repo", "me"])
+def test_nobody_writes_to_all_of_another_device(group: str) -> None:
+    error = across(f"{group}@laptop")
+    assert type(error) is BadInput
+    assert error.message == f"{group!r} means peers of one's own device only"
+
+
+def test_nobody_there() -> None:
+    error = across("nobody@laptop")
+    assert type(error) is NoMatch
+    assert error.message == "nobody on laptop is known to be called 'nobody'"
+    assert f"api@laptop = {API.id} (claude, live)" in error.hint
+    assert "ended" not in error.hint
+    assert across("api@bare").hint == "bare has shown no session so far"
+    error = across("api@desk")
+    assert error.message == "no paired device is called 'desk'"
+    assert error.hint == "paired are: Tower, bare, laptop"
+
+
+def test_two_of_one_name_there() -> None:
+    error = across("twin@tower")
+    assert type(error) is Ambiguous
+    assert error.message == "'twin' means 2 peers of Tower"
+    assert TWIN.id in error.hint
+    assert OTHER_TWIN.id in error.hint
+
+
+def test_what_is_done_here_only_is_refused_for_others() -> None:
+    assert resolve_here("bob", NETWORK, ME) is BOB
+    with pytest.raises(Refused) as caught:
+        resolve_here("api@laptop", NETWORK, ME)
+    assert caught.value.message == f"api@laptop = {API.id} (claude, live) is a session of another device"
+    assert caught.value.hint == "do it on laptop"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,10 @@ def test_a_key_has_a_default_in_its_range_and_a_meaning_of_a_line(key: Key) -> N
     assert key.takes(key.default)
     assert key.meaning.endswith(".")
     assert len(key.meaning) <= 115
-    assert type(key.low) is type(key.high) is type(key.default)
+    if isinstance(key.default, (str, tuple)):
+        assert key.text.wanted
+    else:
+        assert type(key.low) is type(key.high) is type(key.default)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,30 @@ def test_a_key_has_a_default_in_its_range_and_a_meaning_of_a_line(key: Key) -> N
         ("mail.life_days", [0.01, 1, 30.0], [0, 31, float("nan"), float("inf"), True, "1"], "a number from 0.01 to 30"),
         ("notify.desktop", [True, False], [0, 1, "true", None], "true or false"),
         ("guards.mailbox_bytes", [15_360], [15_359], "a whole number from 15360 to 268435456"),
+        (
+            "relay.name",
+            ["", "laptop", "a.b_c-1", "x" * 40],
+            ["x" * 41, "my laptop", "a@b", "é", 3, None, ["laptop"], "a\n"],
+            "letters, digits and . _ -, at most 40",
+        ),
+        (
+            "relay.listen_addr",
+            ["0.0.0.0", "::", "192.0.2.7", "fe80::1%eth0", "box.lan"],
+            ["", "a b", "[::]", "10.0.0.1/8", True, ("::",)],
+            "an IPv4 or IPv6 address or a name of this machine",
+        ),
+        (
+            "relay.auto_connect",
+            [[], ["box:9847"], ["[::1]:9847", "box.lan"], ("a:1",)],
+            ["box:9847", ["a b"], ["box:9847", "box:9847"], [3], [["a"]], ["x"] * 33, ["a:1/x"], None],
+            "a list of host:port",
+        ),
+        (
+            "relay.share",
+            [[], ["name"], ["state", "role"]],
+            ["name", ["cwd"], ["name", "name"], [True], {"name": 1}],
+            "a list of any of name, role, agent, repo, summary, state",
+        ),
     ],
 )
 def test_a_key_takes_what_it_says(name: str, takes: list[Any], does_not: list[Any], wanted: str) -> None:
@@ -106,6 +133,10 @@ def test_a_key_is_found_by_its_name() -> None:
         ("mail.life_days", "0.5", 0.5),
         ("notify.desktop", "TRUE", True),
         ("notify.desktop", "false", False),
+        ("relay.name", " laptop ", "laptop"),
+        ("relay.name", "", ""),
+        ("relay.auto_connect", "box:9847, [::1]:1", ("box:9847", "[::1]:1")),
+        ("relay.share", "", ()),
     ],
 )
 def test_a_value_is_understood_as_its_key_wants_it(name: str, text: str, value: object) -> None:
@@ -215,3 +246,18 @@ def test_whatever_a_repository_says_nothing_is_allowed_that_was_not(
         return
     assert all(found.values[name] <= base.values[name] for name in KEYS)
     assert all(KEYS[name].takes(found.values[name]) for name in KEYS)
+
+
+def test_of_a_list_it_is_said_how_it_is_typed() -> None:
+    with pytest.raises(BadInput) as caught:
+        value_of(KEYS["relay.share"], "name cwd")
+    assert caught.value.message == "relay.share cannot be name cwd"
+    assert caught.value.hint.endswith("repo, summary, state, with commas between them")
+    with pytest.raises(BadInput, match=r"relay\.name cannot be my laptop"):
+        value_of(KEYS["relay.name"], "my laptop")
+
+
+def test_texts_and_lists_hold_what_was_said() -> None:
+    found = settings(of_file(relay={"name": "laptop", "share": ["name"]}))
+    assert (found.text("relay.name"), found.texts("relay.share")) == ("laptop", ("name",))
+    assert found.texts("relay.auto_connect") == ()

@@ -20,6 +20,7 @@ from coterie.errors import (
     Limited,
     NoMatch,
     NoTerminal,
+    PairingFailed,
     SwitchedOff,
     Unsafe,
     from_wire,
@@ -44,6 +45,7 @@ TABLE = {
     "human-only": (-32012, 1),
     "no-terminal": (-32021, 1),
     "limited": (-32018, 1),
+    "pairing-failed": (-32022, 1),
     "unavailable": (-32002, 3),
     "switched-off": (-32013, 3),
     "sandboxed": (-32014, 3),
@@ -159,3 +161,14 @@ def test_whoever_is_at_no_terminal_is_told_the_line_that_does() -> None:
     error = from_wire(no_terminal("coterie down").to_wire())
     assert isinstance(error, NoTerminal)
     assert error.hint == "without one: coterie down --i-am-human (it is logged)"
+
+
+def test_a_pairing_that_failed_says_on_the_wire_whether_to_try_again() -> None:
+    there = from_wire(PairingFailed("no answer", "look", reason="unreachable", again=True).to_wire())
+    assert isinstance(there, PairingFailed)
+    assert (there.message, there.hint, there.reason, there.again) == ("no answer", "look", "unreachable", True)
+    sparse = PairingFailed("refused").to_wire()
+    sparse["data"] = {"kind": "pairing-failed", "again": "yes"}
+    bare = from_wire(sparse)
+    assert isinstance(bare, PairingFailed)
+    assert (bare.reason, bare.again) == ("", False)

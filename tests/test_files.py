@@ -50,6 +50,7 @@ def test_everything_lies_in_one_folder() -> None:
         "kills": "/h/agents-may-kill",
         "clock": "/h/clock.json",
         "config": "/h/config.toml",
+        "device": "/h/device",
         "socket": "/h/daemon.sock",
     }
     assert place.socket_folder == "/h"

@@ -198,6 +198,15 @@ def test_a_thread_stops_until_a_person_has_a_word_in_it(world: World) -> None:
     assert world.send(B, C, thread="m_t") is None
 
 
+def test_what_another_device_sends_counts_like_what_is_sent_here(world: World) -> None:
+    assert world.send(A, B, thread="m_t") is None
+    for pair in (("p_b", "p_a"), ("p_a", "p_b"), ("p_b", "p_a")):
+        world.books.came(*pair, "m_t")
+    assert world.limit_of(B, A, thread="m_t") == "thread"
+    world.books.came("p_b", "p_a", None)  # One that begins a thread.
+    assert [world.limit_of(A, B), world.limit_of(A, B)] == ["", "exchange"]
+
+
 def test_what_is_under_way_at_the_persons_word_comes_after_it(world: World) -> None:
     assert [world.limit_of(*side, thread="m_t") for side in [(A, B), (B, A), (A, C)]] == [""] * 3
     late = world.begin(C, A, thread="m_t")

@@ -67,6 +67,19 @@ def posted(*messages: str, call: str = "line") -> Mailbox:
     return box
 
 
+# --- The mailbox of a peer of another device --------------------------------------------------------------------------
+
+
+def test_how_far_it_got_is_what_its_device_tells() -> None:
+    box = mailbox("m_1", "m_2")
+    assert moves(box.learn("m_1", State.OFFERED, "inbox")) == [("m_1", "offered")]
+    assert box.learn("m_1", State.OFFERED, "inbox") == []
+    assert moves(box.learn("m_1", State.QUEUED, "")) == [("m_1", "queued")]
+    assert moves(box.learn("m_1", State.SHOWN, "hook")) == [("m_1", "shown")]
+    assert states(box) == {"m_2": "queued"}
+    assert box.learn("m_1", State.ACKNOWLEDGED, "why") == [Change("m_1", State.ACKNOWLEDGED, "why")]
+
+
 # --- States --------------------------------------------------------------------------------------------------------
 
 
@@ -77,7 +90,7 @@ def posted(*messages: str, call: str = "line") -> Mailbox:
         ("offered", {"queued", "shown", "acknowledged", "expired", "refused", "dead"}),
         ("shown", {"acknowledged"}),
         ("acknowledged", set()),
-        ("expired", {"acknowledged"}),
+        ("expired", {"shown", "acknowledged"}),
         ("refused", set()),
         ("dead", set()),
     ],

@@ -27,6 +27,7 @@ from coterie.peers import (
     in_scope,
     made_up_name,
     newest,
+    remote_id,
     summary_of,
 )
 
@@ -440,3 +441,54 @@ def test_what_others_are_told_of_a_peer_leaves_out_what_is_not_to_be_shown() -> 
     assert summary_of(busy, 1000.0, files=False).text == "asked: fix it"
     busy.summary, busy.summary_at = "its own word", 999.0
     assert summary_of(busy, 1000.0, prompts=False, files=False).text == "its own word"
+
+
+# --- Peers of other devices -------------------------------------------------------------------------------------------
+
+LAPTOP, TOWER = "L" * 56, "T" * 56
+
+
+def remote(name: str = "bob", device: str = LAPTOP, label: str = "laptop", **more: object) -> Peer:
+    there = f"p_{name}"
+    return Peer(remote_id(device, there), name, "claude", device=device, there=there, label=label, **more)  # type: ignore[arg-type]
+
+
+def test_no_device_can_name_a_peer_of_another() -> None:
+    ids = {remote_id(device, there) for device in (LAPTOP, TOWER) for there in ("p_7f3k9q2m", "p_00000000")}
+    assert len(ids) == 4
+    assert all(len(name) == 14 and name.startswith("p_") for name in ids), "those of this device have 10 characters"
+    assert remote_id(LAPTOP, "p_7f3k9q2m") == remote_id(LAPTOP, "p_7f3k9q2m")
+
+
+def test_an_address_names_the_device_of_others() -> None:
+    assert peer().address == "bob"
+    assert remote().address == "bob@laptop"
+
+
+def test_peers_of_other_devices_are_found_by_their_id_alone() -> None:
+    here, there, away = peer(), remote(), remote("eve", TOWER, "tower")
+    roster = Roster([here])
+    roster.add_remote(there)
+    roster.add_remote(away)
+    assert list(roster) == [here]
+    assert len(roster) == 1
+    assert roster.named("bob") == [here]
+    assert roster.claimant("eve") is None, "its name is free here"
+    assert roster.get(there.id) is there
+    assert roster.remotes() == [there, away]
+    assert roster.remotes(TOWER) == [away]
+    assert roster.addresses() == {here.id: "bob", there.id: "bob@laptop", away.id: "eve@tower"}
+    roster.remove_remote(away)
+    roster.remove_remote(away)
+    assert roster.get(away.id) is None
+
+
+def test_of_a_peer_of_another_device_its_own_word_is_told() -> None:
+    told = remote(summary="mends the shop", activity=Activity(prompt="a secret"))
+    assert summary_of(told, 1e9, prompts=False, files=False).text == "mends the shop"
+
+
+def test_what_leaves_the_machine_names_no_path_outside() -> None:
+    busy = peer(activity=Activity(prompt="Fix it", files=["/home/ann/secret", "login.py"]))
+    assert summary_of(busy, 0.0, outside=False).text == "asked: Fix it; files: login.py"
+    assert "secret" in summary_of(busy, 0.0).text

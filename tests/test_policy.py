@@ -35,6 +35,9 @@ def test_the_table_holds_nothing_else() -> None:
         *("daemon.down", "daemon.up", "init", "peers.rename_other", "peers.allow_kill"),
         *("backups.make", "backups.restore"),
         *("config.set", "config.unset"),
+        *("relay.invite", "relay.join", "relay.accept", "relay.serve", "relay.connect", "relay.disconnect"),
+        *("relay.forget", "relay.rename", "relay.grant", "relay.revoke", "relay.approve", "relay.refuse"),
+        *("relay.preview", "relay.requests", "relay.discover"),
     }
 
 

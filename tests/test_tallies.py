@@ -44,3 +44,11 @@ def test_what_failed_no_longer_counts_and_a_word_leaves_what_is_under_way() -> N
     tally.restart("b")
     tally.done("b", stored=False)
     assert tally.count("b") == 1
+
+
+def test_what_the_store_has_from_elsewhere_counts_where_a_count_is_held() -> None:
+    tally: Tally[str] = Tally(lambda _: 3)
+    tally.add("a")
+    assert tally.count("a") == 3, "the store knows of it already"
+    tally.add("a")
+    assert tally.count("a") == 4

@@ -40,11 +40,11 @@ def durable_sends(in_flight: int, each: int) -> float:
             session = {"event": "start", "kind": "claude", "session": f"s{number}", "cwd": here.root}
             recipients.append(sender.call("session.event", session)["peer"])
         recipients.append(recipients.pop(0))
-        lines = [[_send(recipient, number) for number in range(each)] for recipient in recipients]
+        lines = [[send_line(recipient, number) for number in range(each)] for recipient in recipients]
         time.sleep(CALM_S)
         for sender in senders:
-            _drain(sender.connection)
-        took = _run([sender.connection for sender in senders], lines, in_flight)
+            drain(sender.connection)
+        took = exchange([sender.connection for sender in senders], lines, in_flight)
         for sender in senders:
             sender.close()
         _check(here, CONNECTIONS * each)
@@ -52,19 +52,21 @@ def durable_sends(in_flight: int, each: int) -> float:
     return CONNECTIONS * each / took
 
 
-def _send(recipient: str, number: int) -> bytes:
+def send_line(recipient: str, number: int) -> bytes:
+    """The line that sends a message."""
     params = {"id": ids.new_message_id(), "to": recipient, "text": f"{number} {BODY}"}
     return encode({"jsonrpc": "2.0", "id": number, "method": "messages.send", "params": params})
 
 
-def _drain(connection: socket.socket) -> None:
+def drain(connection: socket.socket) -> None:
     """Read what is no answer: to the daemon, all connections are adapters of one session, each told of the next."""
     connection.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         connection.recv(RECEIVE_BYTES)
 
 
-def _run(connections: list[socket.socket], lines: list[list[bytes]], in_flight: int) -> float:
+def exchange(connections: list[socket.socket], lines: list[list[bytes]], in_flight: int) -> float:
+    """Send each connection's lines, so many at once, and return once all are answered; the seconds that it took."""
     selector = selectors.DefaultSelector()
     for number, connection in enumerate(connections):
         connection.settimeout(CALL_S)

@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 import _agents
+import _links
 import _starts
 import _words
 import coterie
@@ -90,6 +91,11 @@ class Rounds:
     talk_s: float = 5.0
     throng_s: float = 20.0
     history: int = 100_000
+    pairings: int = 10
+    crossings: int = 300
+    """Messages to another device, one after another."""
+    queued: int = 10_000
+    links: int = 7
 
 
 QUICK = Rounds(
@@ -107,6 +113,10 @@ QUICK = Rounds(
     talk_s=2.0,
     throng_s=5.0,
     history=10_000,
+    pairings=2,
+    crossings=30,
+    queued=1_000,
+    links=3,
 )
 
 
@@ -261,6 +271,30 @@ class Bench:
         values: dict[str, float | int | list[float]] = {"p50_ms": found.send_p50_ms, "p99_ms": found.send_p99_ms}
         self.rows["search_send"] = Row("a send while the first search goes on", "", beside, None, values)
 
+    def links(self) -> None:
+        """Other devices, over this machine's loopback."""
+        rounds = self.rounds
+        found = _links.measure(rounds.pairings, rounds.crossings, rounds.queued, rounds.links)
+        self._took("link_pairing", "pairing: from Enter at the joiner until both are connected", found.pairing_ms)
+        self._took("link_again", "a link to a paired device: from the word until both have proved it", found.link_ms)
+        self._took("link_message", "tool call on one device to inbox on the other, durable on both", found.message_ms)
+        self._took("link_echo_there", "beside: a line over plain TLS, until it is read", found.echo.there)
+        self._took("link_echo", "beside: a line over plain TLS, until its echo is back", found.echo.back)
+        self._took("link_handshake", "beside: a plain TLS handshake, certificates on both sides", found.echo.handshake)
+        self._plain("link_per_second", "messages over one link, durable on both", found.per_second, "/s")
+        beat = f"heartbeat {_links.HEARTBEAT_S} s"
+        self._plain("link_killed", "a device is gone: its daemon was killed", found.killed_ms, " ms")
+        self._plain("link_silent", f"a device is gone: it says nothing, {beat}", found.silent_ms, " ms")
+        claim = f"catching up after the link is back, {rounds.queued:,} messages queued"
+        self._plain("link_catch_up", claim, found.catch_up_s, " s")
+        self._plain("link_memory", f"daemon, each link, of {rounds.links}", found.link_kib, " KiB")
+
+    def _took(self, key: str, claim: str, took: list[float]) -> None:
+        self._row(key, claim, "", None, _spread(took))
+
+    def _plain(self, key: str, claim: str, value: float, unit: str) -> None:
+        self.rows[key] = Row(claim, "", f"{value:,.1f}{unit}", None, {unit.strip(" /"): round(value, 2)})
+
     def words(self) -> None:
         """What each session's model is told because of us."""
         told = _words.told()
@@ -390,6 +424,7 @@ def main() -> int:
         bench.joining,
         bench.loads,
         bench.searching,
+        bench.links,
         bench.clients,
     )
     begun = time.monotonic()

@@ -23,11 +23,20 @@ CORE = (
     "activity",
     "peers",
     "addresses",
+    "snapshots",
     "messages",
     "policy",
     "guards",
     "tallies",
     "config",
+    "words",
+    "spelling",
+    "devices",
+    "endpoints",
+    "invitations",
+    "pairing",
+    "links",
+    "envelopes",
 )
 AT_ONCE = 2
 TIME_LIMIT_S = 120

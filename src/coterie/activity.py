@@ -1,7 +1,8 @@
 """What a session does, as its hooks tell: a summary that needs no model and no asking.
 
 It is made of the branch, the first line of the last prompt and the files touched last. What the agent says of itself
-wins until it is OWN_SUMMARY_S old. None of it leaves this machine.
+wins until it is OWN_SUMMARY_S old. Other devices are told of it what the owner's settings allow, and no path that does
+not begin in the session's own folder.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from coterie.limits import ACTIVITY_FILES_MAX, OWN_SUMMARY_S, PROMPT_LINE_CHARS,
 
 FILE_CHARS = 60
 """A path in a summary; of a longer one the end says more."""
+CUT = "…"
 
 
 @dataclass(slots=True)
@@ -42,9 +44,13 @@ class Activity:
         self.files = list(dict.fromkeys([*reversed(shown), *self.files]))[:ACTIVITY_FILES_MAX]
         return new
 
-    def line(self, *, prompts: bool = True, files: bool = True) -> str:
-        """All of it in one line, but for what is not to be shown; empty if nothing is known."""
+    def line(self, *, prompts: bool = True, files: bool = True, outside: bool = True) -> str:
+        """All of it in one line, but for what is not to be shown; empty if nothing is known. `outside`: also files that
+        do not lie in its folder.
+        """
         prompt, touched = self.prompt if prompts else "", self.files if files else []
+        if not outside:
+            touched = [path for path in touched if not path.startswith(("/", CUT))]
         parts = [f"on {self.branch}"] if self.branch else []
         if prompt:
             parts.append(f"asked: {prompt}")
@@ -57,7 +63,7 @@ def _shown_path(path: str, cwd: str) -> str:
     inside = path.removeprefix(cwd.rstrip("/") + "/")
     # Newlines separate files in the store, and whatever else a path holds is shown to models.
     line = one_line(inside, len(inside) * 12 + 1)
-    return line if len(line) <= FILE_CHARS else "…" + line[1 - FILE_CHARS :]
+    return line if len(line) <= FILE_CHARS else CUT + line[1 - FILE_CHARS :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from coterie.limits import CALL_S, PROTOCOL, PROTOCOL_OLDEST, START_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 RECEIVE_BYTES = 65_536
@@ -40,18 +41,27 @@ class Client:
         self.hello: dict[str, Any] = {}
         self._answers: deque[dict[str, Any]] = deque()
         self._events: deque[Any] | None = None
+        self._kind = ""
+        """The kind of notification that is kept."""
         self._last_id = 0
 
-    def call(self, method: str, params: dict[str, Any] | None = None, wait_s: float = CALL_S) -> Any:
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        wait_s: float = CALL_S,
+        told: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Any:
         """Call a method and return its result. Raises the `CoterieError` that the daemon answered with, `Silent`
-        if nothing comes within `wait_s` seconds, and `Unavailable` if the connection ends.
+        if nothing comes within `wait_s` seconds, and `Unavailable` if the connection ends. What is listened for and
+        comes before the answer goes to `told`.
         """
         self._last_id += 1
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
         try:
             self.connection.settimeout(wait_s)
             self.connection.sendall(encode(request))
-            answer = self._answer_to(self._last_id, time.monotonic() + wait_s)
+            answer = self._answer_to(self._last_id, time.monotonic() + wait_s, told)
         except TimeoutError:
             raise _silent(f"no answer within {wait_s:g} s") from None
         except OSError as error:
@@ -60,8 +70,12 @@ class Client:
             raise from_wire(answer["error"])
         return answer["result"]
 
-    def _answer_to(self, request_id: int, deadline: float) -> dict[str, Any]:
+    def _answer_to(
+        self, request_id: int, deadline: float, told: Callable[[dict[str, Any]], None] | None
+    ) -> dict[str, Any]:
         while True:
+            while told and self._events:
+                told(self._events.popleft())
             while self._answers:
                 answer = self._answers.popleft()
                 if answer.get("id") == request_id or ("error" in answer and answer.get("id") is None):
@@ -80,16 +94,20 @@ class Client:
             message = decode(line) if isinstance(line, bytes) else {"error": line.to_wire(), "id": None}
             if isinstance(message, dict) and "method" not in message:
                 self._answers.append(message)
-            elif isinstance(message, dict) and self._events is not None and message["method"] == "event":
+            elif isinstance(message, dict) and self._events is not None and message["method"] == self._kind:
                 self._events.append(message["params"])
 
     def follow(self, params: dict[str, Any] | None = None) -> Any:
         """Have the daemon tell of every event that `params` want, and keep them for `next_event`."""
-        self._events = deque()
+        self.listen("event")
         return self.call("events.follow", params)
 
+    def listen(self, kind: str) -> None:
+        """Keep notifications of this kind for `next_event`."""
+        self._kind, self._events = kind, deque()
+
     def next_event(self, wait_s: float | None = None) -> dict[str, Any] | None:
-        """The next event, or None if none comes within `wait_s` seconds (None: however long it takes). Raises
+        """The next notification, or None if none comes within `wait_s` seconds (None: however long it takes). Raises
         `Unavailable` if the connection ends.
         """
         if self._events is None:

@@ -6,31 +6,56 @@ repository, so it can only make stricter: a number lower, a thing off. A file co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
+from coterie.endpoints import PORT
 from coterie.errors import BadConfig, BadInput
 from coterie.frames import one_line
 from coterie.guards import Limits
 from coterie.limits import (
     ACKNOWLEDGED_KEPT_S,
     DAY_S,
+    DEVICE_NAME_CHARS,
+    HEARTBEAT_S,
     HISTORY_BYTES_MAX,
     IDLE_EXIT_S,
     MESSAGE_BYTES_MAX,
     MESSAGE_LIFE_MAX_S,
     MESSAGE_LIFE_S,
     MIB,
+    PEERS_MAX,
+    RECONNECT_MAX_S,
 )
 
 REPOSITORY_FILE = ".coterie.toml"
 NAME_CHARS = 60
 """How much of a name that is none of ours an error repeats."""
 
-Value = bool | int | float
+LIST_MAX = 32
+"""Texts in one list."""
+SHARED = ("name", "role", "agent", "repo", "summary", "state")
+"""What other devices may be shown of a session."""
+
+Number = bool | int | float
+Value = Number | str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a text may be, or each one of a list."""
+
+    wanted: str
+    """In words."""
+    pattern: str
+
+    def fits(self, value: object) -> bool:
+        """Whether it may be `value`."""
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +65,46 @@ class Key:
     name: str
     default: Value
     meaning: str
-    low: Value = False
-    high: Value = True
+    low: Number = False
+    high: Number = True
     stricter: bool = False
     """Whether a repository's file may set it lower, or off."""
+    text: Text = Text("", "")
+    """Of a key that is a text, or a list of texts."""
 
     @property
     def wanted(self) -> str:
         """What it may be, in words."""
         if isinstance(self.default, bool):
             return "true or false"
+        if isinstance(self.default, (str, tuple)):
+            return self.text.wanted
         kind = "whole number" if isinstance(self.default, int) else "number"
         low, high = (f"{end:g}" if isinstance(end, float) else str(end) for end in (self.low, self.high))
         return f"a {kind} from {low} to {high}"
 
     def takes(self, value: object) -> bool:
         """Whether it may be `value`."""
+        if isinstance(self.default, str):
+            return self.text.fits(value)
+        if isinstance(self.default, tuple):
+            return _is_list(value) and all(map(self.text.fits, value))
         if isinstance(value, bool) or isinstance(self.default, bool):
             return isinstance(value, bool) and isinstance(self.default, bool)
         if isinstance(value, float) and isinstance(self.default, int):
             return False
         return isinstance(value, (int, float)) and self.low <= value <= self.high  # NaN is in no range.
 
+
+def _is_list(value: object) -> TypeGuard[list[object] | tuple[object, ...]]:
+    return isinstance(value, (list, tuple)) and len(value) <= LIST_MAX and len({*map(repr, value)}) == len(value)
+
+
+_HOST = r"[0-9A-Za-z_.:%-]{1,255}"
+_NAME = Text(f"letters, digits and . _ -, at most {DEVICE_NAME_CHARS}", rf"[0-9A-Za-z._-]{{0,{DEVICE_NAME_CHARS}}}")
+_LISTENER = Text("an IPv4 or IPv6 address or a name of this machine", _HOST)
+_PLACES = Text("a list of host:port", rf"(\[{_HOST}\]|{_HOST}):[0-9]{{1,5}}|{_HOST}")
+_SHARED = Text(f"a list of any of {', '.join(SHARED)}", "|".join(SHARED))
 
 _LIMITS = Limits()
 _KEYS = (
@@ -137,6 +180,33 @@ _KEYS = (
         stricter=True,
     ),
     Key("notify.desktop", False, "Whether the desktop shows a notification when there is mail for you."),
+    Key("relay.enabled", False, "Whether this device listens for the devices that it is paired with."),
+    Key("relay.listen_port", PORT, "The TCP port on which it listens.", 1, 65_535),
+    Key("relay.listen_addr", "0.0.0.0", "Where it listens; :: is IPv6 and IPv4.", text=_LISTENER),  # noqa: S104 (nothing listens before relay.enabled)
+    Key("relay.max_peers", PEERS_MAX, "Devices that are connected at once.", 1, 64),
+    Key(
+        "relay.heartbeat_interval_secs",
+        HEARTBEAT_S,
+        "Seconds between two signs of life on a link; after three without one it is dead.",
+        1,
+        3_600,
+    ),
+    Key(
+        "relay.reconnect_max_secs",
+        RECONNECT_MAX_S,
+        "The longest pause, in seconds, between two tries to reach a device: "
+        "a link is tried again within half a minute.",
+        1,
+        3_600,
+    ),
+    Key(
+        "relay.auto_connect",
+        (),
+        "Where to look for paired devices, beside the addresses that are known of them.",
+        text=_PLACES,
+    ),
+    Key("relay.name", "", "What this device calls itself; where there is nothing, its host name.", text=_NAME),
+    Key("relay.share", SHARED, "What paired devices with the right to see are shown of a session.", text=_SHARED),
 )
 KEYS = {key.name: key for key in _KEYS}
 TABLES = frozenset(name.partition(".")[0] for name in KEYS)
@@ -183,16 +253,30 @@ class Settings:
     limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:
-        chosen = {limit.name: int(self.values[f"guards.{limit.name}"]) for limit in fields(Limits)}
+        chosen = {limit.name: int(self.number(f"guards.{limit.name}")) for limit in fields(Limits)}
         object.__setattr__(self, "limits", Limits(**chosen))
 
     def number(self, name: str) -> float:
         """The value of a key that is a number."""
-        return float(self.values[name])
+        value = self.values[name]
+        assert isinstance(value, (int, float))
+        return float(value)
 
     def on(self, name: str) -> bool:
         """The value of a key that is true or false."""
         return self.values[name] is True
+
+    def text(self, name: str) -> str:
+        """The value of a key that is a text."""
+        value = self.values[name]
+        assert isinstance(value, str)
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The value of a key that is a list of texts."""
+        value = self.values[name]
+        assert isinstance(value, tuple)
+        return value
 
 
 DEFAULTS = Settings({name: key.default for name, key in KEYS.items()}, dict.fromkeys(KEYS, Origin()))
@@ -208,11 +292,15 @@ def settings(said: Said | None) -> Settings:
 
 def stricter(base: Settings, said: Said | None) -> Settings:
     """What holds in a repository whose file says this. What would allow more than `base` changes nothing."""
-    lower = {name: value for name, value in said.values.items() if value < base.values[name]} if said else {}
+    lower = {name: value for name, value in said.values.items() if _is_lower(value, base.values[name])} if said else {}
     if said is None or not lower:
         return base
     origins = {name: said.origin(name, Source.REPOSITORY) for name in lower}
     return Settings({**base.values, **lower}, {**base.origins, **origins})
+
+
+def _is_lower(value: Value, than: Value) -> bool:
+    return isinstance(value, (int, float)) and isinstance(than, (int, float)) and value < than
 
 
 def said(data: Mapping[str, Any], path: str, lines: Mapping[str, int], *, repository: bool = False) -> Said:
@@ -228,7 +316,7 @@ def said(data: Mapping[str, Any], path: str, lines: Mapping[str, int], *, reposi
             raise BadConfig(f"{where}: {name} is not for a repository to set", "take it out; only a person may set it")
         if not key.takes(value):
             raise BadConfig(f"{where}: {name} is {one_line(repr(value), NAME_CHARS)}", f"it must be {key.wanted}")
-        values[name] = value
+        values[name] = tuple(value) if isinstance(value, list) else value
     return Said(path, values, lines)
 
 
@@ -260,6 +348,8 @@ def key_named(name: str) -> Key:
 
 def value_of(key: Key, text: str) -> Value:
     """What somebody typed as the value of a key. Raises `BadInput` that says what it may be."""
+    if isinstance(key.default, (str, tuple)):
+        return _text_of(key, text)
     value: object = {"true": True, "false": False}.get(text.lower(), text)
     for number in (float, int):
         try:
@@ -269,3 +359,11 @@ def value_of(key: Key, text: str) -> Value:
     if not key.takes(value):
         raise BadInput(f"{key.name} cannot be {one_line(text, NAME_CHARS)}", f"it must be {key.wanted}")
     return value  # type: ignore[return-value]
+
+
+def _text_of(key: Key, text: str) -> Value:
+    value: Value = text.strip() if isinstance(key.default, str) else tuple(text.replace(",", " ").split())
+    if not key.takes(value):
+        hint = key.wanted if isinstance(key.default, str) else f"{key.wanted}, with commas between them"
+        raise BadInput(f"{key.name} cannot be {one_line(text, NAME_CHARS)}", f"it must be {hint}")
+    return value

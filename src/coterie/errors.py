@@ -9,7 +9,8 @@
     |-- Refused               understood, and not allowed here
     |   |-- HumanOnly         a verb that only a person may use
     |   |   `-- NoTerminal    a person may, but at a terminal
-    |   `-- Limited           more than a limit allows; says which, and when to try again
+    |   |-- Limited           more than a limit allows; says which, and when to try again
+    |   `-- PairingFailed     two devices did not pair; says why, and whether the same invitation may be tried again
     |-- Unavailable           the daemon cannot be had at the moment; trying again may help
     |   |-- SwitchedOff       the person ran `coterie down`
     |   |-- Sandboxed         this process may not open sockets (EPERM): it is inside an agent's sandbox
@@ -137,6 +138,20 @@ class Limited(Refused):
         return {"limit": self.limit, "retry_s": self.retry_s}
 
 
+class PairingFailed(Refused):
+    """Two devices did not pair: why, in a word, and whether the same invitation may be tried again."""
+
+    code = -32022
+
+    def __init__(self, message: str, hint: str = "", *, reason: str = "", again: bool = False) -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+        self.again = again
+
+    def _details(self) -> dict[str, Any]:
+        return {"reason": self.reason, "again": self.again}
+
+
 class Unavailable(CoterieError):
     """The daemon cannot be had at the moment; trying again may help."""
 
@@ -231,4 +246,7 @@ def from_wire(error: object) -> CoterieError:
         retry_s = details.get("retry_s")
         found.limit = str(details.get("limit", ""))
         found.retry_s = float(retry_s) if isinstance(retry_s, (int, float)) else None
+    if isinstance(found, PairingFailed):
+        found.reason = str(details.get("reason", ""))
+        found.again = details.get("again") is True
     return found

@@ -42,6 +42,8 @@ class Home:
         """Exists while the person lets agents end each other's sessions; it says whose."""
         self.clock = os.path.join(folder, "clock.json")
         """What the clock said when: see daemon/clock.py."""
+        self.device = os.path.join(folder, "device")
+        """The folder of this device's key and certificate, and of the keys that pairings left."""
         self.config = self._config()
         """The person's configuration."""
         self.socket = self._socket()

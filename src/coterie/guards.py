@@ -274,6 +274,13 @@ class Books:
             self.threads.restart(send.thread)
             self.spoke_to({peer.id for peer in send.recipients})
 
+    def came(self, sender: str, recipient: str, thread: str | None) -> None:
+        """A message of another device's peer is stored; with the thread that it goes on in."""
+        pair = (sender, recipient) if sender < recipient else (recipient, sender)
+        self.exchanges.add(pair)
+        if thread is not None:
+            self.threads.add(thread)
+
     def spoke_to(self, peers: Collection[str]) -> None:
         """A person had a word with these peers."""
         self.exchanges.reset(lambda pair: pair[0] in peers or pair[1] in peers)

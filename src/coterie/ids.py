@@ -42,6 +42,11 @@ def new_message_id() -> str:
     return "m_" + _random(MESSAGE_CHARS)
 
 
+def new_request_id() -> str:
+    """A fresh id of something that a device asks of another."""
+    return "r_" + _random(MESSAGE_CHARS)
+
+
 def new_token() -> str:
     """A name for one call of one client, so that a call sent again after a restart is recognised."""
     return "c_" + _random(MESSAGE_CHARS)

@@ -85,6 +85,9 @@ HISTORY_STEP_ROWS = 2_000
 HISTORY_STEP_GOING = 100
 """Of them, how many are removed. Each has pages of its own in seven indexes. Measured: 200,000 in one transaction made
 the write-ahead log 156 MiB long, and nothing else is written meanwhile."""
+STOPS_WITHOUT_EVIDENCE = 2
+"""An offer lapses at this Stop. A text posted in the middle of a turn rides on the next step or starts the next
+turn, so at one Stop it may still be on its way; at the second it was dropped."""
 WAIT_S_MAX = 50.0
 """A waiting send. Codex gives a tool call 60 s by default, Claude Code moves it to the background at 120 s."""
 SETTLE_S = 0.25
@@ -245,6 +248,121 @@ BRANCH_S = 1.0
 """How old what git said of a branch may be: many sessions of one folder are prompted in one second."""
 SUBAGENT_CALLS_MAX = 256
 """Tool calls of sub-agents remembered for one session, to be told apart from its own."""
+
+# --- Devices, links, and what waits for them -------------------------------------------------------------------------
+
+LINK_LINE_BYTES_MAX = 64 * KIB
+"""One line of a link. Four times the longest message; what one device can make us hold before we look at it."""
+OUTBOX_WINDOW = 64
+"""Messages to one device that are under way and not confirmed. One after the other they would cost a round trip each;
+more would only wait in another place."""
+RESEND_S = 10.0
+"""A message that is not confirmed by then is sent again, while there is a way. A receiver confirms within milliseconds,
+and may keep silent for as long as its disk is full."""
+UNHEARD_S = 7 * DAY_S
+"""A message that another device has, and of which that one tells nothing for so long after its life was over, has
+expired. A device that was on holiday tells first."""
+OUTBOX_ROWS_MAX = 20_000
+"""Messages that wait for one device: a week of several busy agents."""
+OUTBOX_BYTES_MAX = 64 * MIB
+"""Their text."""
+NEIGHBOURS_MAX = 200
+"""Sessions of one device that are known here. People run dozens."""
+NEIGHBOURS_GONE_MAX = 200
+"""Sessions of one device that it shows no more and that are still known, so that an answer to them can say so."""
+SNAPSHOT_BYTES_MAX = 56 * KIB
+"""What one device tells another of its sessions at once: one line of a link, with room for what frames it."""
+REPO_CHARS = 60
+"""Of a repository's name, what another device is told."""
+SHOW_GAP_S = 0.3
+"""Between two words to other devices on what changed here: what comes together is told together."""
+SHOW_AGAIN_S = (2.0, 10.0, 30.0)
+"""What another device did not confirm to know is told again after so long, in the end each time after the last, while
+there is a way to it. It confirms within TAKE_GAP_S, unless something was lost or it stands still."""
+TAKE_GAP_S = 0.2
+"""Between two words of one device on its sessions that are taken in. Shorter than SHOW_GAP_S, so that one that keeps
+the rules never waits; of what another sends meanwhile only the newest counts."""
+DEVICE_NAME_CHARS = 40
+"""A device's label, as it stands behind the @ of an address."""
+HEARTBEAT_S = 30
+"""Between two signs of life on a link: three missed ones end it, so a dead peer is known as one within 90 s."""
+RECONNECT_MAX_S = 25
+"""The longest pause between two tries to reach a device: once the way is there again, a link is tried within half a
+minute, and has some seconds of it left to come up and to send what waits."""
+PEERS_MAX = 8
+"""Devices that are connected at once, unless set otherwise: what one person, or a small team, has."""
+REQUESTS_MAX = 100
+"""Requests and held messages of one device that wait for the person. More is noise, and nobody reads it."""
+MEET_S = 15.0
+"""How long whoever asked for a link is made to wait for it: the first tries of every address, and a handshake."""
+REQUEST_REASON_CHARS = 200
+"""Of a device's reason to ask for a right: one line of a wide terminal."""
+
+# --- Pairing ---------------------------------------------------------------------------------------------------------
+
+INVITATION_S = 600.0
+"""The life of an invitation: long enough to walk to the other machine, and a code that lies about is soon worthless."""
+BURNT_MAX = 5
+"""Invitations tried with a wrong code, within BURNT_WITHIN_S, after which nobody is invited until the person acts: five
+guesses at 22 bits find the code once in 800,000 hours of guessing. People mistype less, as slips are caught before."""
+BURNT_WITHIN_S = 3600.0
+"""The hour of BURNT_MAX."""
+PAIRING_S = 10.0
+"""How long one attempt to pair may take as a whole. It takes 20 ms, and three times what the way takes."""
+PAIRING_CONNECT_S = 5.0
+"""How long one address may take to answer, before the next is tried. Beyond it there is mostly a firewall."""
+PAIRING_STORED_S = 3.0
+"""How long the joiner then waits for the inviter to have stored it, so that its first link does not come too early."""
+PAIRING_LINE_BYTES_MAX = 4 * KIB
+"""One line of a pairing. The longest has a certificate of 0.4 KiB and addresses; it comes from a stranger."""
+ADDRESSES_MAX = 8
+"""Addresses of one device: of two networks in both families, and a name or two."""
+ADDRESS_CHARS_MAX = 262
+"""One address: a host name of 253 characters, a colon and a port, and room for brackets."""
+
+# --- Links to other devices, and strangers at the door ----------------------------------------------------------------
+
+HANDSHAKE_S = 10.0
+"""From the TCP accept until a device has proved itself, or a pairing is over, however its bytes drip. Measured on
+loopback: 3 ms for a link, 20 ms for a pairing; a far and lossy line takes seconds."""
+HANDSHAKE_LINE_BYTES_MAX = 1 * KIB
+"""A line of the handshake. They have 230 bytes."""
+SILENT_INTERVALS = 3
+"""So many heartbeat intervals without a line, and a link is dead: two signs of life were asked for in vain."""
+LINK_OUTGOING_BYTES_MAX = 4 * MIB
+"""Bytes waiting for a device that does not read. OUTBOX_WINDOW lines of the longest fit; past it the link is cut, and
+what was in it is sent again."""
+LINK_CLOSE_S = 0.5
+"""How long a link that is given up may take to send what it has left: within the second in which forgetting works."""
+CONNECT_S = 5.0
+"""How long one address may take to answer at all, until the next is tried: a lost SYN is sent again after 1 and 3 s."""
+RECONNECT_FIRST_S = 1.0
+"""The first wait after a link ended. A daemon that is restarted is back in 0.3 s."""
+LINK_STEADY_S = 5.0
+"""A link that lived so long makes the waits begin anew. One that always ends at once must not make two devices spin."""
+UNPROVED_MAX = 16
+"""Connections that have not proved who they are, and as many again from addresses where a paired device was seen.
+Each costs us a handshake and 100 KiB; a handshake is over in milliseconds."""
+FAILURES_MAX = 5
+"""Failures of one address within SILENCE_S until it is not listened to. A person who mistypes makes one a minute."""
+SILENCE_S = 60.0
+"""How long its connections are then closed as they come, unless the person invites somebody meanwhile."""
+SOURCES_MAX = 4_096
+"""Addresses of which failures are remembered; beyond, those that failed longest ago are forgotten. 2 MiB."""
+SOURCES_SAID_MAX = 20
+"""Addresses a minute whose failures get a line in the log; a flood from everywhere must not turn it over."""
+ACCEPT_BURST = 8
+"""Connections taken before others get their turn: strangers who come in a flood must not stop the links that live."""
+ACCEPT_PAUSE_S = 1.0
+"""After the process ran out of descriptors, until it looks for strangers again."""
+LINK_BACKLOG = 1024
+"""Connections waiting to be taken. Measured under 1,000 strangers: with 128 the queue ran full, and one paired device
+in thirty waited a second for its kernel to ask again."""
+
+JOIN_CALL_S = 120.0
+"""How long a command waits for a pairing: each address of an invitation may take PAIRING_CONNECT_S, and PAIRING_S."""
+ACCEPT_CALL_S = INVITATION_S + JOIN_CALL_S
+"""How long one waits that may be told first where the other device is."""
 
 # --- Clocks ---------------------------------------------------------------------------------------------------------
 

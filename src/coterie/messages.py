@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from coterie.errors import Defect
-from coterie.limits import SUBAGENT_CALLS_MAX
+from coterie.limits import STOPS_WITHOUT_EVIDENCE, SUBAGENT_CALLS_MAX
 
 
 class State(StrEnum):
@@ -54,12 +54,13 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.OFFERED: frozenset({State.QUEUED, State.SHOWN, *_ENDS}),
     State.SHOWN: frozenset({State.ACKNOWLEDGED}),
     State.ACKNOWLEDGED: frozenset(),
-    State.EXPIRED: frozenset({State.ACKNOWLEDGED}),
+    State.EXPIRED: frozenset({State.SHOWN, State.ACKNOWLEDGED}),
     State.REFUSED: frozenset(),
     State.DEAD: frozenset(),
 }
 """What may follow. Back to queued is an offer that lapsed; from shown there is no way back, which is the promise
-that no text is offered again after it was shown. An answer may come after its message expired."""
+that no text is offered again after it was shown. An answer may come after its message expired; so may another device's
+word that it was shown."""
 
 UNREAD = frozenset({State.QUEUED, State.OFFERED})
 
@@ -246,12 +247,7 @@ class Mailbox:
         return again or (self.waiting() if main else [])
 
     def take(
-        self,
-        carrier: Carrier,
-        call: str,
-        full: Iterable[str],
-        boundary: bool = False,
-        written: bool = True,
+        self, carrier: Carrier, call: str, full: Iterable[str], boundary: bool = False, written: bool = True
     ) -> list[Change]:
         """Offer the messages `full`, out of the candidates, in the text named `call`.
 
@@ -415,6 +411,15 @@ class Mailbox:
         closed = [Change(message, None, reason, offer, Outcome.LAPSED)] if offer else []
         return [*closed, self._end(entry, state, reason)]
 
+    def learn(self, message: str, state: State, reason: str) -> list[Change]:
+        """The device of this peer, another one, tells how far a message got. What is over here the store decides."""
+        entry = self.entries.get(message)
+        if entry and state not in TRANSITIONS[entry.state]:
+            return []
+        if entry and state not in UNREAD:
+            return [self._end(entry, state, reason)]
+        return [Change(message, self._move(entry, state) if entry else state, reason)]
+
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _note_prompt(self, offer: Offer) -> None:
@@ -491,8 +496,3 @@ class Mailbox:
             else:
                 changes.append(Change(entry.id, None, "", offer, Outcome.OPEN))
         return changes
-
-
-STOPS_WITHOUT_EVIDENCE = 2
-"""An offer lapses at this Stop. A text posted in the middle of a turn rides on the next step or starts the next
-turn, so at one Stop it may still be on its way; at the second it was dropped."""

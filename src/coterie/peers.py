@@ -13,6 +13,7 @@ hook's claim goes by its id first.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from enum import StrEnum
 from coterie.activity import Activity, Summary, summary
 from coterie.errors import BadInput
 from coterie.frames import neutralise
+from coterie.ids import ALPHABET, PEER_CHARS
 from coterie.limits import NAME_CHARS_MAX, SUMMARY_CHARS_MAX
 
 
@@ -61,8 +63,12 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 
 LISTED = frozenset({State.LIVE, State.LOADED})
 
+REMOTE_ID_CHARS = PEER_CHARS + 4
+
 PERSON = "person"
 """The kind of the peer that stands for a person."""
+VISITOR = "visitor"
+"""The kind of a person of another device: whether it is one is that device's word, so it sets nothing right here."""
 SHARED_PROCESS_KINDS = frozenset({"codex"})
 """Kinds of which several sessions share one process, so that its pid joins nothing."""
 FOLDER_KINDS = frozenset({"opencode"})
@@ -120,6 +126,21 @@ class Peer:
     activity: Activity = field(default_factory=Activity)
     since: float = 0.0
     seen: float = 0.0
+    device: str = ""
+    """The device it is on; empty for this one."""
+    there: str = ""
+    """Its id on that device."""
+    label: str = ""
+    """What that device is called here."""
+    told: State | None = None
+    """The state that its device told of it last; None for one that it does not show. `state` is what that is worth now:
+    away, while there is no word from the device.
+    """
+
+    @property
+    def address(self) -> str:
+        """What others write to reach it by name."""
+        return f"{self.name}@{self.label}" if self.device else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +179,37 @@ def gone(peer: Peer) -> Event:
     return Event.GONE if resumable and not peer.one_shot else Event.FINISHED
 
 
-def summary_of(peer: Peer, now: float, *, prompts: bool = True, files: bool = True) -> Summary:
-    """What others are told, at the time `now`, that a peer does; without its prompts or files, if so wished."""
-    told = peer.activity.line(prompts=prompts, files=files)
+def remote_id(device: str, there: str) -> str:
+    """The id here of the peer of another device that is called `there` on it. Longer than those that are made here, so
+    that no device can name a peer of this one.
+    """
+    digest = hashlib.sha256(f"{device}\n{there}".encode()).digest()
+    return "p_" + "".join(ALPHABET[byte & 31] for byte in digest[:REMOTE_ID_CHARS])
+
+
+def summary_of(peer: Peer, now: float, *, prompts: bool = True, files: bool = True, outside: bool = True) -> Summary:
+    """What others are told, at the time `now`, that a peer does; without its prompts, its files, or those outside of
+    its folder, if so wished.
+    """
+    if peer.device:
+        return Summary(peer.summary)
+    told = peer.activity.line(prompts=prompts, files=files, outside=outside)
     return summary(peer.summary, peer.summary_at, told, peer.heard, now)
 
 
 class Roster:
-    """The index of all peers that a send may reach or a claim may be joined to."""
+    """The index of all peers that a send may reach or a claim may be joined to.
+
+    Peers of other devices are found by their id and by `remotes`, and nowhere else: no claim joins one, and no name of
+    this device means one.
+    """
 
     def __init__(self, peers: Iterable[Peer] = ()) -> None:
         self._by_id: dict[str, Peer] = {}
         self._by_name: dict[str, list[Peer]] = {}
+        self._remotes: dict[str, Peer] = {}
+        self.labels: dict[str, str] = {}
+        """What each paired device is called here, also one that shows no peer."""
         for peer in peers:
             self.add(peer)
 
@@ -180,8 +220,25 @@ class Roster:
         return len(self._by_id)
 
     def get(self, peer_id: str) -> Peer | None:
-        """The peer with exactly this id."""
-        return self._by_id.get(peer_id)
+        """The peer with exactly this id, on whatever device."""
+        return self._by_id.get(peer_id) or self._remotes.get(peer_id)
+
+    def remotes(self, device: str | None = None) -> list[Peer]:
+        """The peers of another device; None: of all others."""
+        return [peer for peer in self._remotes.values() if device is None or peer.device == device]
+
+    def addresses(self) -> dict[str, str]:
+        """What each peer is called, by its id: those of other devices too."""
+        return {peer.id: peer.address for peer in (*self, *self._remotes.values())}
+
+    def add_remote(self, peer: Peer) -> None:
+        """Take in a peer of another device, or what is new of it."""
+        assert peer.device
+        self._remotes[peer.id] = peer
+
+    def remove_remote(self, peer: Peer) -> None:
+        """Forget a peer of another device; its messages stay in the store."""
+        self._remotes.pop(peer.id, None)
 
     def named(self, name: str) -> list[Peer]:
         """Every peer with this name, whatever its case."""

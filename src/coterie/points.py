@@ -48,5 +48,8 @@ POINTS = (
     "migration-statement",  # inside the transaction of a migration
     "copy-written",  # a copy of the database is written, not yet on the disk and without its name
     "restore-step",  # between two renames of a restore
+    "outbox-stored",  # a message to another device is durable, and was not sent
+    "envelope-sent",  # it was handed to the way there, and is not confirmed
+    "arrival-stored",  # a message of another device is durable, and that one was not told
     "before-answer",  # an answer is ready and not sent
 )

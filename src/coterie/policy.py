@@ -20,6 +20,21 @@ HUMAN_METHODS = {
     "config.unset": "coterie config unset KEY",
     "peers.rename_other": "coterie name NEW --peer PEER",
     "peers.allow_kill": "coterie kill --allow-agents repo",
+    "relay.invite": "coterie relay invite",
+    "relay.join": "coterie relay join",
+    "relay.accept": "coterie relay accept CODE PLACE",
+    "relay.serve": "coterie relay serve",
+    "relay.connect": "coterie relay connect DEVICE",
+    "relay.disconnect": "coterie relay disconnect DEVICE",
+    "relay.forget": "coterie relay forget DEVICE",
+    "relay.rename": "coterie relay rename DEVICE NAME",
+    "relay.grant": "coterie relay grant DEVICE RIGHT",
+    "relay.revoke": "coterie relay revoke DEVICE RIGHT",
+    "relay.preview": "coterie relay preview",
+    "relay.requests": "coterie relay requests",
+    "relay.approve": "coterie relay approve REQUEST",
+    "relay.refuse": "coterie relay refuse REQUEST",
+    "relay.discover": "coterie relay discover",
 }
 """Methods that only a person may call, and the line that the person types."""
 

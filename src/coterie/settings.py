@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coterie.config import REPOSITORY_FILE, Said, Settings, settings
+from coterie.config import REPOSITORY_FILE, Said, Settings, Value, flat, settings
 from coterie.config import said as config_said
 from coterie.errors import BadConfig
 from coterie.files import FILE_MODE, Home, make_folder
@@ -113,6 +113,35 @@ def parsed(text: str, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         # Python's reader fails otherwise on dates that are none, endless numbers, and thousands of brackets.
         raise BadConfig(f"{path} is not TOML that can be read", "mend it") from None
+
+
+def edited(text: str, path: str, name: str, value: Value | None) -> str:
+    """The text with this value of a key, or without (None). Whatever else stands in it stays. Raises `BadConfig` if
+    that cannot be; `path` is the file that it is of.
+    """
+    from coterie.texts import BadText, tomltext  # Few processes ever edit.
+
+    known = dict(flat(parsed(text, path)))
+    where = tuple(name.split("."))
+    said = list(value) if isinstance(value, tuple) else value
+    wanted = {key: old for key, old in known.items() if key != name} | ({} if said is None else {name: said})
+    try:
+        after = tomltext.delete(text, where) if said is None else tomltext.set_value(text, where, said)
+        if dict(flat(tomltext.parse(after))) == wanted:
+            return after
+    except BadText:  # Somebody wrote the table in another form.
+        pass
+    raise BadConfig(f"{path} is written in a way that cannot be edited from here", f"change {name} in it by hand")
+
+
+def put(place: Home, name: str, value: Value) -> None:
+    """Set a key in the person's file. Raises `BadConfig` if that cannot be, or if it does not count for another
+    mistake.
+    """
+    before = read(place.config)
+    after = edited(before or "", place.config, name, value)
+    understood(after, place.config)
+    write(place.config, before, after)
 
 
 def write(path: str, before: str | None, after: str) -> None:

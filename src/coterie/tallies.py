@@ -24,6 +24,11 @@ class Tally(Generic[Key]):
         """How many there are."""
         return (self._counts.get(key) or self._fetch(key))[0]
 
+    def add(self, key: Key) -> None:
+        """One more is in the store. What is not held here is counted there when it is asked for."""
+        if key in self._counts:
+            self._counts[key][0] += 1
+
     def begin(self, key: Key) -> None:
         """One more is on its way to the store."""
         count = self._counts.get(key) or self._fetch(key)

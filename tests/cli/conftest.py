@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cli.detached import COTERIE, Command, Ended
-from conftest import Place, wait_for
+from conftest import Place, a_place, wait_for
 from coterie import ids
 from coterie.daemon.callers import person_name
+from daemon.pairs import configure, free_port
 
 
 class Peer:
@@ -104,3 +106,22 @@ def parsed(out: str) -> Any:
 def shell(place: Place) -> Shell:
     """A shell in the test's home; no daemon runs there yet."""
     return Shell(place)
+
+
+def _device(place: Place, name: str) -> Shell:
+    """A shell on a device that listens, once it does, on this machine alone."""
+    configure(place, relay_name=name, relay_listen_addr="127.0.0.1", relay_listen_port=free_port())
+    return Shell(place)
+
+
+@pytest.fixture
+def desk(place: Place) -> Shell:
+    """A shell on a device; no daemon runs there yet."""
+    return _device(place, "desk")
+
+
+@pytest.fixture
+def laptop() -> Iterator[Shell]:
+    """A shell on another device."""
+    with a_place() as there:
+        yield _device(there, "laptop")

@@ -240,3 +240,19 @@ def test_where_no_daemon_can_be_had_the_person_is_taken_at_their_word(shell: She
     refused = shell.run("config", "set", "guards.hops", "2", "--i-am-human", env={"CLAUDECODE": "1"})
     assert refused.status == 1
     assert "ask the person to type: coterie config set guards.hops 2" in refused.err
+
+
+def test_texts_and_lists_are_set_and_shown_as_they_stand_in_a_file(shell: Shell) -> None:
+    path = file(shell, "# mine\n[relay]\nname = 'old'  # what others call it\n")
+    said = shell.ok("config", "set", "relay.name", "laptop", "--i-am-human")
+    assert said.startswith('relay.name is "laptop" now;')
+    said = shell.ok("config", "set", "relay.share", "name, state", "--i-am-human")
+    assert said.startswith('relay.share is ["name", "state"] now;')
+    wanted = '# mine\n[relay]\nname = "laptop"  # what others call it\nshare = ["name", "state"]\n'
+    assert path.read_text() == wanted
+    assert shell.json("config", "relay.share")["keys"][0]["value"] == ["name", "state"]
+    assert shell.ok("config", "set", "relay.auto_connect", "", "--i-am-human").startswith(
+        "relay.auto_connect is [] now;"
+    )
+    shell.ok("config", "unset", "relay.share", "--i-am-human")
+    assert "share" not in path.read_text()

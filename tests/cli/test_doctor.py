@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from agents.installs.agents_at_home import VERSIONS, AgentsAtHome
 from cli.conftest import Shell, parsed
 from cli.detached import Ended
+from conftest import wait_for
 from coterie.agents.installs.checks.finding import note, ok, trouble
 from coterie.cli.doctor.report import Block, Report, Session
 from coterie.cli.doctor.sessions import hooks, mail, unreachable, way
@@ -103,6 +105,29 @@ def test_a_daemon_and_its_database_are_told(clinic: Clinic) -> None:
     (daemon,), (database,) = named(told, "daemon"), named(told, "database")
     assert f"pid {clinic.place.pid()}, coterie" in daemon
     assert database.startswith("ok: the database is whole: schema ")
+
+
+def test_a_relay_is_told_when_there_is_one(clinic: Clinic) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = Path(clinic.place.home.config)
+        config.touch(0o600)
+        config.write_text(f"[relay]\nlisten_addr = '127.0.0.1'\nlisten_port = {port}\n")
+        clinic.place.start()
+        assert named(clinic.run()[1], "relay") == []
+        config.write_text(f"{config.read_text()}enabled = true\n")
+        wait_for(lambda: f"port {port} is taken" in Path(clinic.place.home.log).read_text(), "it cannot listen")
+        (trouble,) = (found for (_, name), found in troubles(clinic.run()[1]).items() if name == "relay")
+        assert f"port {port} is taken by another program" in trouble["evidence"]
+        assert "--port N" in trouble["todo"]
+    os.kill(clinic.place.pid(), signal.SIGTERM)
+    clinic.place.daemons[0].wait()
+    clinic.place.start()
+    wait_for(lambda: "the relay listens" in Path(clinic.place.home.log).read_text(), "it listens")
+    where = f"note: the relay listens on 127.0.0.1:{port}, which no other machine reaches"
+    assert named(clinic.run()[1], "relay") == [where]
 
 
 def test_one_agent_by_name(clinic: Clinic) -> None:

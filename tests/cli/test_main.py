@@ -32,7 +32,7 @@ def test_help_lists_the_commands_and_the_exit_codes_without_loading_any(shell: S
     ended = shell.after("", "--help", then=loaded)
     assert all(f"\n  {name} " in ended.out for name in COMMANDS)
     assert not any(alias in ended.out for alias in ALIASES)
-    for code in ("0    done", "1    refused", "2    wrong usage", "3    the daemon", "4    send --wait"):
+    for code in ("0    done", "1    refused", "2    wrong usage", "3    the daemon", "4    not yet"):
         assert code in ended.out
     assert set(ended.err.split()) == {
         "coterie.cli", "coterie.cli.main", "coterie.cli.say", "coterie.errors", "coterie.frames", "coterie.limits",
@@ -62,6 +62,7 @@ def test_no_command_imports_the_daemon_or_the_store() -> None:
         "ids",
         "files",
         "frames",
+        "texts",
         "cli",
         "__version__",
     }

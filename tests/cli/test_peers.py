@@ -114,7 +114,8 @@ def test_a_folder_that_is_no_more_is_told(shell: Shell) -> None:
 def test_json_has_stable_keys(shell: Shell) -> None:
     shell.peer("api")
     found = shell.json("peers")
-    assert set(found) == {"scope", "me", "peers", "total"}
+    assert set(found) == {"scope", "me", "peers", "total", "devices"}
+    assert found["devices"] == []
     assert set(found["total"]) == {"cpu_percent", "memory_bytes", "processes"}
     assert found["me"]["kind"] == "person"
     assert set(found["peers"][0]) >= {

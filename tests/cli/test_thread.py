@@ -106,7 +106,7 @@ def test_json_has_stable_keys(shell: Shell) -> None:
     (only,) = found["messages"]
     assert set(only) >= {"id", "from", "to", "state", "reason", "text", "cause", "path", "offers", "recipient"}
     assert set(only["recipient"]) == {
-        "state", "kind", "since", "heard", "busy", "reach", "nudge", "nudge_failure",
+        "state", "kind", "since", "heard", "busy", "reach", "nudge", "nudge_failure", "there",
     }  # fmt: skip
 
 
@@ -147,6 +147,10 @@ def message(state: str, recipient: dict[str, Any], **more: Any) -> dict[str, Any
     }
 
 
+THERE = {"device": "laptop", "stored": False, "held": False, "connected": False, "unseen_s": 240.0, "carrier": None}
+AWAY: dict[str, Any] = {"state": "away", "since": NOW - 240, "there": THERE}
+
+
 @pytest.mark.parametrize(
     ("state", "recipient", "more", "words"),
     [
@@ -170,6 +174,11 @@ def message(state: str, recipient: dict[str, Any], **more: Any) -> dict[str, Any
         ("offered", {}, {"carrier": "inbox"}, "offered through its inbox, no sign yet that it was read"),
         ("shown", {"state": "away", "since": NOW - 7200}, {}, "shown 2m ago, not answered; bob is away since "),
         ("shown", {"busy": True}, {}, "shown 2m ago, not answered; bob is at work"),
+        ("queued", AWAY, {}, "waits for 5m: waits here for laptop (not connected for 4m); kept until "),
+        ("queued", {"there": {**AWAY["there"], "unseen_s": None}}, {}, "waits here for laptop (not connected); kept"),
+        ("queued", {"there": {**AWAY["there"], "connected": True}}, {}, "waits for 5m: about to go to laptop; kept"),
+        ("queued", {"there": {**AWAY["there"], "stored": True}}, {}, "waits for 5m: stored on laptop; kept"),
+        ("shown", AWAY, {}, "shown 2m ago, not answered; laptop is not connected"),
         ("acknowledged", {}, {"reason": "answered by m_1"}, "answered 2m ago by m_1"),
         (
             "expired",

@@ -64,7 +64,7 @@ def test_json_is_an_object_a_line(shell: Shell) -> None:
     message = api.send("hello", to="api")
     watch.wait_for(message, "out")
     now, event = map(json.loads, end(watch).splitlines())
-    assert set(now) == {"kind", "at", "me", "peers"}
+    assert set(now) == {"kind", "at", "me", "peers", "devices"}
     assert [card["name"] for card in now["peers"]] == ["api"]
     assert set(event) == {
         "kind", "at", "id", "seq", "thread", "reply_to", "from", "from_id", "to", "to_id", "state", "reason", "carrier",
@@ -190,6 +190,24 @@ def test_guards_and_notices_stand_out() -> None:
     assert told
     assert re.fullmatch(rf"! {STAMP}  notice to you  api and web go in circles  m_1", told)
     assert line({"kind": "of a newer daemon", "at": 0.0}, None) is None
+
+
+def test_what_devices_ask_for_stands_out_while_it_waits() -> None:
+    request = {"id": "r_1", "name": "laptop", "incoming": True, "wanted": "task", "message": None, "state": "held"}
+    waits = line({"kind": "request", "at": 0.0, "request": {**request, "told": False}}, None)
+    assert waits
+    assert re.fullmatch(rf"! {STAMP}  device laptop  wants the right task: waits for you  r_1", waits)
+
+    def said(**changed: object) -> str:
+        told = line({"kind": "request", "at": 0.0, "request": {**request, "told": False, **changed}}, None)
+        assert told
+        return told.partition("  ")[2]
+
+    assert said(message="m_1").endswith("wants a message, m_1: waits for you  r_1")
+    assert said(state="refused") == "device laptop  wants the right task: refused  r_1"
+    assert said(incoming=False) == "device laptop  asked for the right task: it is asked  r_1"
+    assert said(incoming=False, told=True) == "device laptop  asked for the right task: waits for its person  r_1"
+    assert said(incoming=False, state="approved") == "device laptop  asked for the right task: approved  r_1"
 
 
 def test_a_refused_send_stands_out(shell: Shell) -> None:

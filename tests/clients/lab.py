@@ -51,8 +51,8 @@ class Lab:
             folder.mkdir()
         self.place = Home(str(self.home / ".local" / "state" / "coterie"))
         """Where coterie keeps its files."""
-        self._namespace = Namespace(self.home, self.logs / "keeper.log")
-        self.model = Model(self._namespace.listener, self.base / "requests.jsonl")
+        self.network = Namespace(self.home, self.logs / "keeper.log")
+        self.model = Model(self.network.listener, self.base / "requests.jsonl")
         subprocess.run(["git", "init", "--quiet", str(self.work)], env=self.environment(), check=True)
         for kind in KINDS:
             kind.seed(self)
@@ -65,7 +65,7 @@ class Lab:
 
     def close(self) -> None:
         """End everything of the lab, and remove it."""
-        self._namespace.close()
+        self.network.close()
         self.model.close()
         left = of_home(str(self.home))
         self._remove_codex_socket()
@@ -113,7 +113,7 @@ class Lab:
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """The command that runs a command in the lab's network."""
-        return self._namespace.inside(command)
+        return self.network.inside(command)
 
     def run(self, command: Sequence[str], environ: Mapping[str, str], cwd: Path, timeout: float) -> Result:
         """Run a program to its end, as one that the person started."""

@@ -65,6 +65,17 @@ class Namespace:
         self._keeper.communicate()
 
 
+def join(one: Namespace, other: Namespace) -> list[str]:
+    """Lay a cable (a veth pair) between two networks; the addresses of its ends. Needs root and Debian's iproute2."""
+    ends, addresses = [str(end.pid) for end in (one, other)], ["10.77.0.1", "10.77.0.2"]
+    cable = ["type", "veth", "peer", "name", "cable", "netns"]
+    subprocess.run(["ip", "link", "add", "cable", "netns", ends[0], *cable, ends[1]], check=True)
+    for end, address in zip((one, other), addresses, strict=True):
+        for line in (f"addr add {address}/24 dev cable", "link set cable up"):
+            subprocess.run(end.inside(["ip", *line.split()]), check=True)
+    return addresses
+
+
 def lacking() -> str:
     """What this machine lacks for a network of one's own, or ""."""
     missing = [name for name in ("unshare", "nsenter", "setsid") if not shutil.which(name)]

@@ -242,6 +242,20 @@ def test_lived_time_goes_on_from_one_daemon_to_the_next(machine: Machine) -> Non
     assert second.said(NOW) == machine.wall - 60 - 40 * DAY_S
 
 
+def test_an_age_is_what_passed_whatever_the_clock_was_set_to(machine: Machine) -> None:
+    clock = machine.clock()
+    machine.passes(60)
+    assert clock.age(NOW) == 60
+    machine.wall += YEARS
+    machine.passes(5)
+    assert clock.age(NOW) == pytest.approx(65)
+    assert clock.age(clock()) == 0
+    machine.wall -= 2 * YEARS
+    machine.passes(5)
+    assert clock.age(NOW) == pytest.approx(70)
+    assert clock.age(clock()) == 0
+
+
 @pytest.mark.parametrize(
     ("off_s", "counts_s"),
     [(3600.0, 3600.0), (20 * DAY_S, MACHINE_OFF_S), (YEARS, MACHINE_OFF_S), (-YEARS, 0.0)],

@@ -202,7 +202,7 @@ def start_from_a_terminal(place: Place, open_file: Path) -> dict[str, int]:
     return {"pid": int(pid), "starter": int(starter), "session": int(session)}
 
 
-@pytest.mark.promise("S3")
+@pytest.mark.promise("S2")
 def test_it_is_born_clean(place: Place) -> None:
     canary = place.root / "canary"
     canary.touch()

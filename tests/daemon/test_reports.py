@@ -11,20 +11,7 @@ from coterie import ids
 from coterie.client import Client
 from coterie.errors import DiskFull
 from coterie.jsonline import decode, encode
-
-# A disk that takes nothing while a file says so.
-FULL_DISK = """
-import os, sqlite3
-import coterie.store.db as db
-commit = db.Store._transaction
-def maybe(self, jobs):
-    if os.path.exists(os.path.join(os.environ["HOME"], "full")):
-        error = sqlite3.OperationalError("database or disk is full")
-        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
-        raise error
-    return commit(self, jobs)
-db.Store._transaction = maybe
-"""
+from daemon.disks import FULL_DISK, fill, make_room
 
 
 class Session:
@@ -67,14 +54,6 @@ class Session:
 def disk(place: Place) -> Place:
     place.start(patch=FULL_DISK)
     return place
-
-
-def fill(place: Place) -> None:
-    (place.root / "full").touch()
-
-
-def make_room(place: Place) -> None:
-    (place.root / "full").unlink()
 
 
 def offers(place: Place, message: str) -> list[tuple[Any, ...]]:

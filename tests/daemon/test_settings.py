@@ -440,8 +440,15 @@ def test_a_file_that_cannot_be_read_is_said(place: Place) -> None:
     assert "config.toml cannot be read: Too many levels of symbolic links" in str(status(place)["troubles"])
 
 
-def test_the_file_is_looked_at_once_a_second_at_most(place: Place) -> None:
-    place.start(patch="import coterie.daemon.settings as s\ns.CONFIG_LOOK_S = 3600.0")
+BLIND = """
+import coterie.daemon.settings as settings, coterie.daemon.watch as watch
+settings.CONFIG_LOOK_S = 3600.0
+watch.Watch.start = lambda self: None
+"""
+
+
+def test_where_no_system_tells_of_changes_the_file_is_looked_at_once_a_second_at_most(place: Place) -> None:
+    place.start(patch=BLIND)
     crowd(place)
     agent = place.named("web")
     configure(place, guards_fan_out=1)

@@ -13,7 +13,27 @@ SOURCE = Path(__file__).parents[2] / "src" / "coterie"
 
 ROOTS = {"errors", "limits", "ids", "jsonline", "files", "birth"}
 """Light: loaded by every session."""
-NOUNS = {"activity", "frames", "peers", "addresses", "messages", "policy", "guards", "tallies", "config", "timeline"}
+NOUNS = {
+    "activity",
+    "addresses",
+    "config",
+    "devices",
+    "endpoints",
+    "envelopes",
+    "frames",
+    "guards",
+    "invitations",
+    "links",
+    "messages",
+    "pairing",
+    "peers",
+    "policy",
+    "snapshots",
+    "spelling",
+    "tallies",
+    "timeline",
+    "words",
+}
 """The rules, pure: no I/O, no clock, no threads."""
 
 # What each part may import of Coterie, itself included.
@@ -25,17 +45,21 @@ MAY: dict[str, set[str]] = {
     "client": ROOTS,
     "agents": {"agents", "errors", "limits", "ids", "jsonline"},
     "carriers": {"carriers", "agents", "errors", "limits", "ids", "jsonline", "files"},
-    "installs": {"installs", "agents"} | ROOTS,
+    "installs": {"installs", "agents", "texts"} | ROOTS,
     "mcp": {"mcp", "client", "agents"} | ROOTS,
     "hooks": {"hooks", "client", "agents"} | ROOTS,
-    "settings": {"config"} | ROOTS,
-    "cli": {"cli", "client", "frames", "agents", "installs", "config", "settings"} | ROOTS,
+    "texts": {"texts"} | ROOTS,
+    "settings": {"config", "texts"} | ROOTS,
+    "cli": {"cli", "client", "devices", "frames", "spelling", "agents", "installs", "config", "settings", "texts"}
+    | ROOTS,
     "store": {"store", "points"} | NOUNS | ROOTS,
-    "daemon": {"daemon", "store", "agents", "carriers", "client", "points", "settings"} | NOUNS | ROOTS,
+    "net": {"net"} | NOUNS | ROOTS,
+    "daemon": {"daemon", "store", "net", "agents", "carriers", "client", "points", "settings"} | NOUNS | ROOTS,
     "testing": {
         "testing",
         "daemon",
         "store",
+        "net",
         "agents",
         "carriers",
         "installs",
@@ -45,6 +69,7 @@ MAY: dict[str, set[str]] = {
         "client",
         "points",
         "settings",
+        "texts",
     }
     | NOUNS
     | ROOTS,
@@ -53,13 +78,23 @@ MAY: dict[str, set[str]] = {
 WITHIN = {"agents.carriers": "carriers", "agents.installs": "installs"}
 """Folders that are parts of their own: heavy, beside light ones."""
 
-OTHERS = {"cli": {"click"}, "daemon": {"psutil"}, "carriers": {"websockets"}, "installs": {"tomlkit"}}
+OTHERS = {
+    "carriers": {"websockets"},
+    "cli": {"click", "segno"},
+    "daemon": {"psutil"},
+    "installs": {"tomlkit"},
+    "net": {"cryptography", "spake2"},
+}
 """Packages that are not Python's own, and the one part that may load each."""
 ANYTHING = {"testing"}
 
 PURE = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "math", "re", "typing"} | {
     "unicodedata",
     "difflib",
+    "hashlib",
+    "hmac",
+    "base64",
+    "ipaddress",
 }
 """All that the rules need of Python. Nothing here reads a file, a clock or a socket, or is different tomorrow."""
 ACTING = {"open", "input", "print", "exec", "eval", "compile", "__import__"}

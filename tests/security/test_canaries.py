@@ -209,7 +209,7 @@ def test_a_crash_leaves_no_image_of_memory(daemon: Place) -> None:
     assert resource.prlimit(daemon.pid(), resource.RLIMIT_CORE) == (0, 0)
 
 
-@pytest.mark.promise("S2")
+@pytest.mark.promise("S3")
 def test_nothing_listens_on_the_network(daemon: Place) -> None:
     """Nor has a socket of the internet at all: of the daemon, of an adapter, and of what they hold."""
     agent = daemon.named("api")

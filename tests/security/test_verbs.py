@@ -37,9 +37,38 @@ NEEDED = {
     "peers.rename_other": {"peer": "web", "name": "renamed"},
     "peers.allow_kill": {"scope": "machine"},
     "backups.make": {},
+    "relay.invite": {"port": 0},
+    "relay.join": {"text": "no invitation"},
+    "relay.accept": {"code": "no code", "peer": "127.0.0.1:9"},
+    "relay.serve": {"on": False},
+    "relay.connect": {"to": "nobody"},
+    "relay.disconnect": {"device": "nobody"},
+    "relay.forget": {"device": "nobody"},
+    "relay.rename": {"device": "nobody", "name": "somebody"},
+    "relay.grant": {"device": "nobody", "grants": ["task"]},
+    "relay.revoke": {"device": "nobody", "grants": ["task"]},
+    "relay.preview": {},
+    "relay.requests": {},
+    "relay.approve": {"request": "nothing"},
+    "relay.refuse": {"request": "nothing"},
+    "relay.discover": {},
 }
 """What a method takes. One that has no handler is asked for by person.check."""
-WORDS = {"NEW": "renamed", "PEER": "web", "FILE": "/nowhere.db", "KEY": "guards.hops", "VALUE": "5"}
+LOOKS = ("peers.rename_other", "backups.make", "relay.preview", "relay.requests", "relay.discover")
+"""What takes a person, and no terminal."""
+WORDS = {
+    "NEW": "renamed",
+    "PEER": "web",
+    "FILE": "/nowhere.db",
+    "KEY": "guards.hops",
+    "VALUE": "5",
+    "CODE": "0123-4567-89ab-cdef",
+    "PLACE": "127.0.0.1:9",
+    "DEVICE": "laptop",
+    "NAME": "lap",
+    "RIGHT": "task",
+    "REQUEST": "r_000000000000",
+}
 """What stands for the words in capitals of a line that a person types."""
 
 _numbers = itertools.count()
@@ -156,6 +185,14 @@ def test_every_command_of_a_person_is_refused_in_an_agents_shell(pair: tuple[Pla
     assert sorted(os.listdir(place.home.folder)) == before
 
 
+def test_an_agent_may_look_at_devices_and_ask_for_a_right(pair: tuple[Place, Agent]) -> None:
+    _, api = pair
+    for line in (["peers"], ["status"]):
+        assert api.run(COTERIE, "relay", *line)["status"] == 0
+    asked = api.run(COTERIE, "relay", "ask", "laptop", "task")
+    assert "no paired device is called 'laptop'" in asked["stderr"]
+
+
 def test_once_it_is_off_an_agent_cannot_switch_it_on(pair: tuple[Place, Agent]) -> None:
     place, api = pair
     Command([COTERIE, "down", "--i-am-human"], place.environ, str(place.root)).finish()
@@ -167,7 +204,10 @@ def test_once_it_is_off_an_agent_cannot_switch_it_on(pair: tuple[Place, Agent]) 
 
 
 def _takes_it(line: list[str]) -> bool:
-    return line[0] not in ("name", "backup")
+    return line[0] not in ("name", "backup") and line[:2] not in LOOKING
+
+
+LOOKING = (["relay", "preview"], ["relay", "requests"], ["relay", "discover"])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -217,9 +257,11 @@ def test_scrubbed_and_adopted_by_another_it_passes_for_a_person_and_leaves_a_tra
     place, api = pair
     wanted = [call for call in calls(i_am_human=i_am_human) if call[0] != "daemon.down"]
     found = dict(zip((json.dumps(call) for call in wanted), probe(place, api.run, ways, wanted), strict=True))
-    asks_for_a_terminal = [key for key in found if '"peers.rename_other"' not in key and '["backups.make"' not in key]
+    asks_for_a_terminal = [key for key in found if json.loads(key)[0] not in LOOKS]
     if i_am_human or "terminal" in ways:
-        assert set(found.values()) == {"done"}
+        # A person may, and there is nobody of that name.
+        assert {said.partition(":")[0] for said in found.values()} == {"done", "BadInput", "NoMatch"}
+        assert {json.loads(key)[0].partition(".")[0] for key, said in found.items() if said != "done"} == {"relay"}
     else:
         assert {found[key] for key in asks_for_a_terminal} == {NO_TERMINAL}
         assert log_of(place).count("was refused: this takes a person at a terminal") == len(asks_for_a_terminal)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from coterie import ids
+from coterie.devices import Device, Standing
 from coterie.files import Home
 from coterie.messages import Carrier, Change, Offer, Outcome, State
 from coterie.peers import Peer
 from coterie.peers import State as PeerState
 from coterie.store import copies, exports, seals
+from coterie.store import devices as stored_devices
 from coterie.store import messages as stored
 from coterie.store import peers as stored_peers
 from coterie.store.db import Store
@@ -63,6 +65,8 @@ async def fill(store: Store, count: int = 30) -> list[str]:
         peer.sessions.append(f"session-{name}")
         peer.summary = f"{name} works on the store"
         await store.write(lambda connection, peer=peer: stored_peers.save(connection, peer))  # type: ignore[misc]
+    laptop = Device("A" * 56, "laptop", b"\x30\x00\xff", Standing.PAIRED, addresses=["192.0.2.1:9847"], paired_at=NOW)
+    await store.write(lambda connection: stored_devices.save(connection, laptop))
     return [await send(store, number) for number in range(count)]
 
 

@@ -69,7 +69,8 @@ def test_no_column_that_is_sealed_changes_unseen(filled: str, table: str, seal: 
         sound(connection)
         connection.execute("BEGIN")
         kind = next(row[2] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] == column)
-        other = f"coalesce({column}, '') || 'x'" if kind == "TEXT" else f"coalesce({column}, 0) + 1"
+        other = f"coalesce({column}, '') || 'x'" if kind in ("TEXT", "BLOB") else f"coalesce({column}, 0) + 1"
+        other = f"CAST({other} AS BLOB)" if kind == "BLOB" else other
         key = "message" if table == "offers" else "id"
         connection.execute(f"UPDATE {table} SET {column} = {other} WHERE {key} = (SELECT min({key}) FROM {table})")
         wrong = soundness.check(connection, lambda: False)

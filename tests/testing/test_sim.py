@@ -32,17 +32,17 @@ SEEDS_FOR_A_MUTANT = 25
 
 
 def test_seeds() -> None:
-    runs = run_many(range(SEEDS))
+    runs = run_many(range(SEEDS), devices=1)
     assert [one.told() for one in runs.failed] == []
     assert runs.never() == [], "a fault that never happens is not tested"
 
 
 def test_a_seed_is_a_history() -> None:
-    assert list(map(str, run(3).events)) == list(map(str, run(3).events))
+    assert list(map(str, run(3, devices=1).events)) == list(map(str, run(3, devices=1).events))
 
 
 def test_a_seed_is_the_same_history_in_every_process() -> None:
-    command = [sys.executable, "-m", "coterie.testing.sim", "--seed", "5", "--history"]
+    command = [sys.executable, "-m", "coterie.testing.sim", "--seed", "5", "--devices", "1", "--history"]
     told = [
         subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, timeout=60)
         for seed in ("1", "2")
@@ -214,7 +214,8 @@ def broken(how: Callable[[Patch], None]) -> Iterator[None]:
 @pytest.mark.parametrize("how", MUTATIONS, ids=lambda how: how.__name__)
 def test_what_is_broken_on_purpose_is_found(how: Callable[[Patch], None]) -> None:
     with broken(how):
-        found = next((one for one in map(run, range(SEEDS_FOR_A_MUTANT)) if one.wrong), None)
+        runs = (run(seed, devices=1) for seed in range(SEEDS_FOR_A_MUTANT))
+        found = next((one for one in runs if one.wrong), None)
     assert found, "the checker is blind to this"
 
 

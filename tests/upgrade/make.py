@@ -1,4 +1,4 @@
-"""Makes the database that every later release must be able to open: real sessions, a real daemon, real mail.
+"""Makes the database that every later release must be able to open: real sessions, real daemons, real mail.
 
 usage: PYTHONPATH=tests .venv/bin/python -m upgrade.make
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from conftest import Place, running, wait_for
 from coterie import ids
 from coterie.store.migrations import newest_version
+from daemon.wires import Pair, knows
 
 HERE = Path(__file__).parent
 
@@ -26,6 +27,9 @@ SHOWN = "The build is green again.\nSecond line: größer, 速い, 🚀."
 WAITING = "When you are back: please look at the migration."
 TO_BOTH = "I am going to rebase main."
 EXPIRED = "Lunch in a second?"
+TO_LAPTOP = "The tests pass on this machine."
+FROM_LAPTOP = "They pass here too."
+FOR_LAPTOP = "Good. I am going to release it."
 
 
 def correspond(place: Place) -> None:
@@ -55,6 +59,24 @@ def correspond(place: Place) -> None:
     place.wait_state(hurried, "expired")
 
 
+def correspond_abroad(pair: Pair) -> None:
+    """Mail to and from a session of another device; the last waits, as that device is away."""
+    alice, bob = pair.desk.place.agents[:2]
+    dave = pair.laptop.place.named("dave")
+    knows(alice, "dave")
+    result = alice.tool("send_message", to="dave@laptop", message=TO_LAPTOP).split()[0]
+    _, told = dave.wait_inbox(TO_LAPTOP)
+    dave.hook("UserPromptSubmit", prompt=told)
+    pair.desk.place.wait_state(result, "shown")
+    knows(dave, "bob")
+    dave.tool("send_message", to="bob@desk", message=FROM_LAPTOP)
+    _, told = bob.wait_inbox(FROM_LAPTOP)
+    bob.hook("UserPromptSubmit", prompt=told)
+    pair.cut()
+    wait_for(lambda: "not connected" in alice.tool("list_peers", scope="network"), "the laptop is away")
+    alice.tool("send_message", to="dave@laptop", message=FOR_LAPTOP)
+
+
 def switch_off(place: Place) -> None:
     """End the daemon in good order, so that its sessions start no other and the database is one whole file."""
     pid = place.pid()
@@ -71,13 +93,17 @@ def main() -> int:
         return 1
     root = Path(tempfile.mkdtemp(prefix="coterie-"))
     place = Place(root)
+    (root / "laptop").mkdir()
+    other = Place(root / "laptop")
     try:
-        place.start()
+        pair = Pair(place, other)
         correspond(place)
+        correspond_abroad(pair)
         switch_off(place)
         shutil.copyfile(place.home.database, target)
     finally:
         place.close()
+        other.close()
         shutil.rmtree(root)
     print(target)
     return 0

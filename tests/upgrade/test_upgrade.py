@@ -13,10 +13,13 @@ import pytest
 from conftest import Place
 from coterie.limits import DAY_S
 from coterie.store.migrations import newest_version
-from upgrade.make import ACKNOWLEDGED, ANSWER, EXPIRED, SHOWN, TO_BOTH, WAITING
+from upgrade.make import ACKNOWLEDGED, ANSWER, EXPIRED, FOR_LAPTOP, FROM_LAPTOP, SHOWN, TO_BOTH, TO_LAPTOP, WAITING
 
 RELEASED = sorted(Path(__file__).parent.glob("schema*.db"))
 QUOTED_SHOWN = SHOWN.replace("\n", "\n| ")
+
+DEVICES_SINCE = 4
+"""The schema with which other devices came."""
 
 released = pytest.mark.parametrize("database", RELEASED, ids=lambda path: path.stem)
 
@@ -83,6 +86,19 @@ def test_what_was_read_stays_read_and_can_be_looked_up(old: Place, database: Pat
     assert QUOTED_SHOWN in bob.tool("check_messages", message_id=shown)
     assert ACKNOWLEDGED in bob.tool("check_messages", history=20)
     assert not any("green again" in text for _, text in bob.inbox)
+
+
+@pytest.mark.parametrize("database", RELEASED[DEVICES_SINCE - 1 :], ids=lambda path: path.stem)
+def test_other_devices_and_the_mail_for_them_are_known(old: Place, database: Path) -> None:
+    old.start(patch=as_on_its_day(database))
+    alice = old.agent("session-alice")
+    listed = alice.tool("list_peers", scope="network")
+    assert "laptop" in listed
+    states = dict(old.rows("SELECT text, state FROM messages"))
+    assert [states[text] for text in (TO_LAPTOP, FROM_LAPTOP, FOR_LAPTOP)] == ["shown", "shown", "queued"]
+    waits = "SELECT text FROM outbox JOIN messages ON messages.id = message WHERE outbox.state = 'waits'"
+    assert old.rows(waits) == [(FOR_LAPTOP,)]
+    assert "waits here for laptop" in alice.tool("send_message", to="dave@laptop", message="and one more")
 
 
 @released

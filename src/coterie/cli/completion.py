@@ -53,18 +53,32 @@ def completion(shell: str, as_json: bool) -> None:
 
 
 def peer_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names of peers that begin so. Whatever fails, nothing is said: the person is in the middle of a line."""
+    """The names of peers of this device that begin so."""
+    return _names(incomplete, elsewhere=False)
+
+
+def known_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same, and those of peers of other devices, with their devices."""
+    return _names(incomplete, elsewhere=True)
+
+
+def _names(incomplete: str, *, elsewhere: bool) -> list[CompletionItem]:
+    """Whatever fails, nothing is said: the person is in the middle of a line."""
     from click.shell_completion import CompletionItem
 
     try:
         daemon = connect("cli", start=False, wait_s=COMPLETION_S, start_s=COMPLETION_S)
-        cards = daemon.call("peers.list", {"everybody": True, "cwd": "/"}, COMPLETION_S)["peers"]
+        asked = {"everybody": True, "cwd": "/", "scope": "network"}
+        listing = daemon.call("peers.list", asked, COMPLETION_S)
     except (CoterieError, OSError):
         return []
+    devices = [device for device in listing.get("devices", []) if elsewhere]
+    cards = [*listing["peers"], *(card for device in devices for card in device["peers"])]
     return [
-        CompletionItem(card["name"], help=f"{card['kind']}, {card['state']}")
+        CompletionItem(called, help=f"{card['kind']}, {card['state']}")
         for card in cards
-        if card["state"] in STATES and card["name"].casefold().startswith(incomplete.casefold())
+        if (called := card.get("address", card["name"])).casefold().startswith(incomplete.casefold())
+        and card["state"] in STATES
     ]
 
 
@@ -73,4 +87,45 @@ def addresses(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     from click.shell_completion import CompletionItem
 
     groups = [CompletionItem(group) for group in GROUPS if group.startswith(incomplete)]
-    return [*peer_names(ctx, param, incomplete), *groups]
+    return [*known_names(ctx, param, incomplete), *groups]
+
+
+def device_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of paired devices that begin so. Whatever fails, nothing is said."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        daemon = connect("cli", start=False, wait_s=COMPLETION_S, start_s=COMPLETION_S)
+        devices = daemon.call("relay.peers", {}, COMPLETION_S)["devices"]
+    except (CoterieError, OSError):
+        return []
+    return [
+        CompletionItem(device["name"], help=device["short"])
+        for device in devices
+        if device["name"].casefold().startswith(incomplete.casefold())
+    ]
+
+
+def right_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The rights that begin so."""
+    from click.shell_completion import CompletionItem
+
+    from coterie.devices import Grant
+
+    return [CompletionItem(grant.value) for grant in Grant if grant.value.startswith(incomplete.casefold())]
+
+
+def request_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The requests that wait for the person here. Whatever fails, nothing is said."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        daemon = connect("cli", start=False, wait_s=COMPLETION_S, start_s=COMPLETION_S)
+        requests = daemon.call("relay.requests", {}, COMPLETION_S)["requests"]
+    except (CoterieError, OSError):
+        return []
+    return [
+        CompletionItem(request["id"], help=f"{request['name']}: {request['wanted']}")
+        for request in requests
+        if request["incoming"] and request["state"] == "held" and request["id"].startswith(incomplete)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coterie import settings as files
-from coterie.agents.installs import tomltext
-from coterie.agents.installs.texts import BadText
 from coterie.cli import say
 from coterie.cli.options import current_folder, examples, human_option, json_option, short_path
 from coterie.cli.person import check_person
@@ -34,6 +33,7 @@ from coterie.config import (
 from coterie.errors import BadConfig, BadInput
 from coterie.files import home
 from coterie.limits import CONFIG_LOOK_S, GIT_S
+from coterie.texts import tomltext
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -172,6 +172,8 @@ def _stricter(key: Key) -> str:
 
 def shown(value: Value) -> str:
     """A value as it stands in a file."""
+    if isinstance(value, (str, tuple)):
+        return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -210,7 +212,7 @@ def _edit(words: tuple[str, ...], *, i_am_human: bool, as_json: bool) -> None:
             raise BadInput(unknown(name), f"nor does it stand in {path}")
         say.note(f"{name} was not set; its default holds")
     else:
-        after = _edited(before or "", path, name, known, value)
+        after = files.edited(before or "", path, name, value)
         if verb == "set":
             files.understood(after, path, lines_of)  # Another mistake in the file would keep this from counting.
         files.write(path, before, after)
@@ -222,16 +224,3 @@ def _edit(words: tuple[str, ...], *, i_am_human: bool, as_json: bool) -> None:
         say.result(f"{name} is {shown(KEYS[name].default)}, its default")
     else:
         say.result(f"{name} was taken out")
-
-
-def _edited(text: str, path: str, name: str, known: dict[str, Any], value: Value | None) -> str:
-    """The text with the value, or without. Whatever else stands in it stays. Raises `BadConfig` if that cannot be."""
-    where = tuple(name.split("."))
-    wanted = {key: old for key, old in known.items() if key != name} | ({} if value is None else {name: value})
-    try:
-        edited = tomltext.delete(text, where) if value is None else tomltext.set_value(text, where, value)
-        if dict(flat(tomltext.parse(edited))) == wanted:
-            return edited
-    except BadText:  # Somebody wrote the table in another form.
-        pass
-    raise BadConfig(f"{path} is written in a way that cannot be edited from here", f"change {name} in it by hand")

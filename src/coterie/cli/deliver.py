@@ -8,7 +8,7 @@ from typing import Any
 
 from coterie.cli import say
 from coterie.cli.link import Link, is_broken
-from coterie.cli.standing import NUDGED, OFFERED, reached
+from coterie.cli.standing import NUDGED, OFFERED, reached, there
 from coterie.cli.times import in_words
 from coterie.client import connect
 from coterie.errors import CoterieError, NoMatch, Unavailable
@@ -76,6 +76,8 @@ def outcome(copy: dict[str, Any], life_s: float) -> str:
 
 
 def _queued(copy: dict[str, Any], name: str, life: str) -> str:
+    if copy.get("there"):
+        return f"queued: {there(copy['there'])}; it waits {life}"
     if copy["carrier"] == "inbox":
         return "queued: it is about to go through its inbox"
     if "nudge" in copy:

@@ -25,11 +25,17 @@ def line(event: Event, columns: int | None) -> str | None:
     words = _BY_KIND[event["kind"]](event) if event["kind"] in _BY_KIND else None
     if words is None:
         return None
-    alarm = event["kind"] in ("limit", "notice")
+    alarm = event["kind"] in ("limit", "notice") or _is_open(event)
     fields = [f"{ALARM if alarm else ''}{time_of_day(event['at'])}", *filter(None, words)]
     shown = GAP.join(fields)
     shown = shown if columns is None else cut(shown, columns)
     return say.bold(shown) if alarm else shown
+
+
+def _is_open(event: Event) -> bool:
+    """Whether it is a request that waits for the person."""
+    request = event.get("request") or {}
+    return bool(request.get("incoming") and request["state"] == "held")
 
 
 def _who(event: Event) -> str:
@@ -77,8 +83,45 @@ def _peer(event: Event) -> list[str]:
 
 
 def _came(event: Event, peer: dict[str, Any]) -> str:
+    if peer.get("device"):
+        return "is there"
     branch = f" on {say.plain(peer['branch'])}" if peer["branch"] else ""
     return f"is here, in {say.plain(short_path(peer['cwd']))}{branch}"
+
+
+def _device(event: Event) -> list[str] | None:
+    device = event["device"]
+    words = {**_DEVICE_CHANGES, **_STANDINGS.get(device["standing"], {})}
+    name = say.plain(device["name"])
+    told = [words[change].format(name=name) for change in event["change"] if change in words]
+    return [f"device {name}", "; ".join(told)] if told else None
+
+
+def _request(event: Event) -> list[str]:
+    request = event["request"]
+    what = f"a message, {request['message']}" if request["message"] else f"the right {say.plain(request['wanted'])}"
+    if request["incoming"]:
+        became = "waits for you" if request["state"] == "held" else request["state"]
+        return [f"device {say.plain(request['name'])}", f"wants {what}: {became}", request["id"]]
+    became = "waits for its person" if request["told"] else "it is asked"
+    became = became if request["state"] == "held" else request["state"]
+    return [f"device {say.plain(request['name'])}", f"asked for {what}: {became}", request["id"]]
+
+
+_DEVICE_CHANGES = {
+    "came": "is paired with this one",
+    "standing": "is paired with this one",
+    "name": "is called {name} now",
+    "certificate": "has a new key",
+    "grants": "has other rights here now: coterie relay peers",
+    "connected": "is connected",
+    "disconnected": "is not connected any more: mail for it waits here",
+}
+"""What is told of a change of a device; of its addresses nothing."""
+_STANDINGS = {
+    "provisional": {"came": "is being paired", "standing": "is being paired"},
+    "forgotten": {"standing": "was forgotten", "grants": "has no rights here any more"},
+}
 
 
 _CHANGES: dict[str, Callable[[Event, dict[str, Any]], str]] = {
@@ -99,6 +142,8 @@ _BY_KIND: dict[str, Callable[[Event], list[str] | None]] = {
     "limit": _limit,
     "notice": _notice,
     "peer": _peer,
+    "device": _device,
+    "request": _request,
     "gone": lambda event: ["lost the daemon; waiting until one is there"],
     "back": lambda event: [_back(event)],
 }

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from coterie import ids
-from coterie.cli import say
+from coterie.cli import held, say
 from coterie.cli.letters import handing_over, letter
 from coterie.cli.link import Link
 from coterie.cli.options import PERSON, card_of, examples, json_option
@@ -26,7 +26,8 @@ UNREAD = ("queued", "offered")
 def inbox(peek: bool, as_json: bool) -> None:
     """Read your mail.
 
-    What was printed counts as shown. Below it stands what became of the messages you sent.
+    What was printed counts as shown. Below it stands what became of the messages you sent, and what other devices ask
+    you for.
     """
     link = Link()
     me = card_of(link, None)
@@ -61,8 +62,11 @@ def _read(link: Link) -> None:
         letters, texts, waiting = letters + _answerable(mail), texts + bool(parts), mail["waiting"]
         if not mail["letters"]:
             break
+    requests = held.waiting(link.call)
     if not texts:
         say.result("no new mail")
+    for shown in held.shown(requests, say.width()):
+        say.result(f"\n{shown}")
     if letters:
         say.note("to answer: coterie reply ID TEXT")
     if waiting:
@@ -123,12 +127,13 @@ def _read_as_model(link: Link) -> None:
 def _read_json(link: Link, *, person: bool) -> None:
     """One portion: `waiting` says how many messages are left for the next."""
     call = ids.new_token()
+    requests = held.waiting(link.call) if person else []
     with handing_over(link, call, person=person):
         mail = _take(link, call)
         both = zip(mail["letters"], mail["frames"], strict=True)
         letters = [_public(one, frame, person=person) for one, frame in both]
         kept = {key: mail[key] for key in ("notes", "receipts", "waiting")}
-        say.result_json({"letters": letters, **kept})
+        say.result_json({"letters": letters, **kept, "requests": requests})
 
 
 def _public(one: dict[str, Any], frame: str, *, person: bool) -> dict[str, Any]:
@@ -139,13 +144,16 @@ def _public(one: dict[str, Any], frame: str, *, person: bool) -> dict[str, Any]:
 
 def _peek(link: Link, me: dict[str, Any], *, as_json: bool) -> None:
     found = _unread(link, me)
+    requests = held.waiting(link.call) if me["kind"] == PERSON else []
     if as_json:
         headings = [{"id": row["id"], "from": row["from"], "heading": row["heading"]} for row in found]
-        say.result_json({"unread": headings})
+        say.result_json({"unread": headings, "requests": requests})
         return
     say.result(f"{say.count(len(found), 'unread message')}{':' if found else ''}")
     for row in found:
         say.result(_clipped(row["heading"], say.width()))
+    if requests:
+        say.result(f"{say.count(len(requests), 'request')} of other devices: coterie relay requests")
 
 
 def _unread(link: Link, me: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,11 +12,15 @@ from coterie.cli.table import flowed, quoted
 from coterie.errors import CoterieError, Unavailable
 from coterie.frames import ITSELF
 
+KINDS = {"visitor": "a person there"}
+"""Kinds that a person knows by other words: a visitor is a person of another device, as that device says."""
+
 
 def letter(mail: dict[str, Any], columns: int | None) -> str:
     """One message for a person: who, which, and the text, quoted."""
     itself = mail["kind"] == ITSELF
-    sender = "notice of coterie itself" if itself else f"from {say.plain(mail['from'])} ({say.plain(mail['kind'])})"
+    kind = KINDS.get(mail["kind"], say.plain(mail["kind"]))
+    sender = "notice of coterie itself" if itself else f"from {say.plain(mail['from'])} ({kind})"
     fields = [sender, mail["id"]]
     if mail["reply_to"]:
         fields.append(f"answers {mail['reply_to']}")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from coterie.cli import say
-from coterie.cli.completion import peer_names
+from coterie.cli.completion import known_names
 from coterie.cli.lines import first_line, hit_line
 from coterie.cli.options import examples, json_option
 from coterie.cli.progress import Progress
@@ -31,7 +31,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             "-n", "limit", type=click.IntRange(1, LOG_ROWS_MAX), default=ROWS, show_default=True, help="How many."
         ),
         click.option("--thread", metavar="MESSAGE", help="Only the thread of this message."),
-        click.option("--peer", metavar="PEER", shell_complete=peer_names, help="Only from and to this peer."),
+        click.option("--peer", metavar="PEER", shell_complete=known_names, help="Only from and to this peer."),
     ):
         command = option(command)
     return command

@@ -37,6 +37,7 @@ COMMANDS = {
     "watch": Entry("watch", "watch", "What happens, as it happens."),
     "name": Entry("describe", "name", "Show or set your name, or a peer's."),
     "role": Entry("describe", "role", "Show or set your role, or a peer's."),
+    "relay": Entry("relay", "relay", "Other devices: pair, connect, and say what they may do."),
     "init": Entry("init", "init", "Set up the agents on this machine, or take it back."),
     "doctor": Entry("doctor", "doctor", "What really works, and what to do about the rest."),
     "kill": Entry("kill", "kill", "End the session of a peer."),

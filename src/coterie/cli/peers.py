@@ -7,13 +7,16 @@ from typing import Any
 import click
 
 from coterie.cli import say
+from coterie.cli.elsewhere import sections
 from coterie.cli.options import PERSON, current_folder, examples, json_option, short_path
 from coterie.cli.sizes import memory, percent
 from coterie.cli.table import Column, flowed, table
 from coterie.cli.times import span
 from coterie.client import connect
 
-SCOPES = ("machine", "directory", "repo")
+SCOPES = ("network", "machine", "directory", "repo")
+EVERYWHERE = ("network", "machine")
+"""Scopes that are the same wherever one stands."""
 COLUMNS = (
     Column("NAME", 0),  # Never cut but on its own: it is typed to write to a peer.
     Column("AGENT", 5, least=6),
@@ -54,11 +57,11 @@ SHARED = "*"
 @click.command(
     epilog=examples("coterie peers", "coterie peers --scope repo", "coterie peers --all --json"),
 )
-@click.option("--scope", type=click.Choice(SCOPES), default=SCOPES[0], help="Whom to list.  [default: machine]")
+@click.option("--scope", type=click.Choice(SCOPES), default=SCOPES[0], help="Whom to list.  [default: network]")
 @click.option("--all", "everybody", is_flag=True, help="Those too that are away or have ended.")
 @json_option
 def peers(scope: str, everybody: bool, as_json: bool) -> None:
-    """Who is here, beginning with you.
+    """Who is here, beginning with you. Then who is on the devices that this one is paired with.
 
     REACH is how a message gets to a peer now: inbox (it is pushed), nudge (its client is told that there is mail),
     hooks (at its next step), tools (when it calls a coterie tool), terminal (a person's), none (it waits).
@@ -67,25 +70,36 @@ def peers(scope: str, everybody: bool, as_json: bool) -> None:
     long ago it gave its last sign. CPU is the share of one core since you last looked, MEM the resident memory; both
     are those of its process and all below it, with a * where several sessions share them.
 
+    Scope network is this machine and, in a section each, the paired devices, as far as they show their sessions. To
+    write to one of them: coterie send NAME@DEVICE.
+
     On a narrow terminal the columns that say least are left out; a wide one, a pipe and --json have all.
     """
-    cwd = "/" if scope == SCOPES[0] else current_folder()  # The machine is the same wherever one stands.
+    cwd = "/" if scope in EVERYWHERE else current_folder()
     params = {"scope": scope, "cwd": cwd, "everybody": everybody, "usage": True}
     listing = _known(connect("cli").call("peers.list", params))
     if as_json:
-        say.result_json({"scope": scope, **{key: listing[key] for key in ("me", "peers", "total")}})
+        say.result_json({"scope": scope, **{key: listing[key] for key in ("me", "peers", "total", "devices")}})
         return
     say.result(_me(listing["me"]))
     if listing["peers"]:
         _show(listing)
     else:
         _nobody(scope, everybody)
+    if scope == "network":
+        for line in sections(listing["devices"], say.width()):
+            say.result(line)
 
 
 def _known(listing: dict[str, Any]) -> dict[str, Any]:
     """A listing with all its keys: a daemon from before an upgrade knows less."""
     me = {**UNKNOWN, **listing["me"]} if listing["me"] else None
-    return {"me": me, "peers": [{**UNKNOWN, **card} for card in listing["peers"]], "total": listing.get("total", TOTAL)}
+    return {
+        "me": me,
+        "peers": [{**UNKNOWN, **card} for card in listing["peers"]],
+        "total": listing.get("total", TOTAL),
+        "devices": listing.get("devices", []),
+    }
 
 
 def _me(card: dict[str, Any] | None) -> str:
@@ -151,10 +165,10 @@ def processes(total: dict[str, Any]) -> str:
 
 
 def _nobody(scope: str, everybody: bool) -> None:
-    where = "on this machine" if scope == SCOPES[0] else f"in this {scope}"
+    where = "on this machine" if scope in EVERYWHERE else f"in this {scope}"
     say.result(f"nobody else is here ({where})")
     say.note("an agent session is here once it has started its coterie-mcp")
-    wider = [] if scope == SCOPES[0] else ["coterie peers lists the whole machine"]
+    wider = [] if scope in EVERYWHERE else ["coterie peers lists the whole machine"]
     if not everybody:
         wider.append("coterie peers --all lists those who are away, too")
     for line in wider:

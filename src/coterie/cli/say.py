@@ -34,7 +34,7 @@ EXIT_CODES = (
     (CoterieError.exit_status, "refused, or failed"),
     (USAGE, "wrong usage, or bad input"),
     (3, "the daemon is not running, or cannot be reached"),
-    (NO_ANSWER, "send --wait: no answer yet"),
+    (NO_ANSWER, "not yet: no answer (send --wait), no link (relay)"),
     (INTERRUPTED, "interrupted (Ctrl-C)"),
     (READER_GONE, "whoever read the output went away"),
 )
@@ -69,6 +69,15 @@ def prepare() -> None:
 def result(text: str) -> None:
     """Write a result and its newline. What is said in vain raises `OutputGone`, here or at `flush`."""
     _to_stdout(text + "\n")
+
+
+def can_write(text: str) -> bool:
+    """Whether stdout's encoding has all characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding if sys.stdout else "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def result_json(value: dict[str, Any]) -> None:
@@ -131,8 +140,8 @@ def failure(error: CoterieError, *, as_json: bool) -> int:
         for tool, command in _COMMANDS_OF_TOOLS:
             hint = hint.replace(tool, command)
     if as_json:
-        limited = {"limit": error.limit, "retry_s": error.retry_s} if isinstance(error, Limited) else {}
-        result_json({"error": {"kind": error.kind(), "message": error.message, "hint": hint, **limited}})
+        told = {"kind": error.kind(), "message": error.message, **error.to_wire()["data"]}
+        result_json({"error": {**told, "hint": hint}})
         flush()
         return error.exit_status
     note(error.message)

@@ -61,8 +61,9 @@ def _sending_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def send(to: str, text: tuple[str, ...], reply_to: str | None, **options: Any) -> int:
     """Send a message, and say how far it got.
 
-    TO is a name, an id or its beginning, role:NAME, repo, all or me. TEXT may be - to read standard input, which
-    is read too when there is no TEXT and it is no terminal.
+    TO is a name, an id or its beginning, role:NAME, repo, all or me; or on a paired device NAME@DEVICE or
+    role:NAME@DEVICE. TEXT may be - to read standard input, which is read too when there is no TEXT and it is no
+    terminal.
     """
     if not to.strip():
         raise BadInput("nobody is named", "coterie peers shows who can be written to")

@@ -45,6 +45,8 @@ def _queued(message: Known, now: float) -> str:
 
 def _why_queued(message: Known, now: float) -> str:
     name, known = say.plain(message["to"]), message["recipient"]
+    if known.get("there"):
+        return there(known["there"])
     if known["state"] == "away":
         return f"{name} is away since {moment(known['since'], now)}"
     if known["state"] == "ended":
@@ -57,6 +59,19 @@ def _why_queued(message: Known, now: float) -> str:
     if known["nudge_failure"]:
         return say.plain(known["nudge_failure"])
     return "; ".join([reached(known["reach"], name), *_doing(message, now)])
+
+
+def there(known: Known) -> str:
+    """Where a queued message is that goes to another device."""
+    device = say.plain(known["device"])
+    if known["held"]:
+        return f"stored on {device}, held for the person there"
+    if known["stored"]:
+        return f"stored on {device}"
+    if known["connected"]:
+        return f"about to go to {device}"
+    unseen_s = known["unseen_s"]
+    return f"waits here for {device} (not connected{f' for {span(unseen_s)}' if unseen_s is not None else ''})"
 
 
 def reached(reach: str, name: str) -> str:
@@ -77,7 +92,7 @@ def _kept(message: Known, now: float) -> str:
 
 def _offered(message: Known, now: float) -> str:
     offer = next((offer for offer in reversed(message["offers"]) if offer["outcome"] == "open"), None)
-    way = OFFERED.get(message["carrier"], "")
+    way = OFFERED.get(message["carrier"] or message["reason"], "")
     at = f" {ago(now - offer['opened_at'])}" if offer else ""
     return "; ".join([f"offered {way}{at}, no sign yet that it was read".replace("  ", " "), *_doing(message, now)])
 
@@ -89,7 +104,10 @@ def _shown(message: Known, now: float) -> str:
 def _doing(message: Known, now: float) -> Iterator[str]:
     """What its recipient does now, as far as that is known."""
     name, known = say.plain(message["to"]), message["recipient"]
-    if known["state"] == "away":
+    elsewhere = known.get("there")
+    if elsewhere and not elsewhere["connected"]:
+        yield f"{say.plain(elsewhere['device'])} is not connected"
+    elif known["state"] == "away":
         yield f"{name} is away since {moment(known['since'], now)}"
     elif known["state"] == "ended":
         yield f"{name} has ended"

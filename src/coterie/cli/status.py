@@ -38,6 +38,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("peers", _counts(found["peers"])),
         ("messages", _counts(found["messages"])),
         *(("unread", _waiting(unread)) for unread in [found.get("unread")] if unread and unread["messages"]),
+        *(("relay", _relay(relay)) for relay in [found.get("relay")] if relay),
+        *(("requests", f"{number} for you: coterie inbox") for number in [found.get("requests")] if number),
         ("clients", f"{found['connections']} connected"),
         ("home", found["home"]),
         ("socket", found["socket"]),
@@ -51,6 +53,12 @@ def _waiting(unread: dict[str, Any]) -> str:
     yours = f"; {unread['yours']} for you: coterie inbox" if unread["yours"] else ""
     whose = f"{say.count(unread['messages'], 'message')} of {say.count(unread['peers'], 'peer')}"
     return f"{whose}, the oldest for {span(unread['oldest_s'] or 0)}{yours}"
+
+
+def _relay(relay: dict[str, Any]) -> str:
+    listening = f"listens on {', '.join(relay['listening'])}" if relay["listening"] else "does not listen"
+    devices = f"{relay['connected']} of {say.count(relay['devices'], 'device')} connected"
+    return f"{listening}; {devices}" if relay["devices"] else listening
 
 
 def _counts(by_state: dict[str, int]) -> str:

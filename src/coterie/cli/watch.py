@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from coterie.cli import happenings, say
+from coterie.cli.elsewhere import away
 from coterie.cli.happenings import LINE_CHARS, Event
 from coterie.cli.options import current_folder, examples, json_option
 from coterie.cli.peers import does
@@ -43,8 +44,9 @@ HERE = "."
 def watch(peer: str | None, thread: str | None, repo: str | None, last: int, as_json: bool) -> None:
     """What happens, as it happens.
 
-    A line each, until Ctrl-C: messages and how far they get, peers that come, go, work and idle, and, behind a "!",
-    what a guard refused and what you were told about it. It begins with who is here and what is unread.
+    A line each, until Ctrl-C: messages and how far they get, peers that come, go, work and idle, also those that paired
+    devices show, and, behind a "!", what a guard refused and what you were told about it. It begins with who is here
+    and what is unread.
 
     When the daemon goes away it waits for the next one, and tells what it missed. With --json every line is an object.
     """
@@ -126,13 +128,15 @@ class Watcher:
 
     def _begin(self, client: Client, last: int) -> None:
         listing = client.call("peers.list", self._scope())
-        me, peers = listing["me"], listing["peers"]
+        me, peers, devices = listing["me"], listing["peers"], listing.get("devices", [])
         if self._wanted["peer"]:
+            peers = [*peers, *(card for device in devices for card in device.get("peers", []))]
             peers = [card for card in peers if card["id"] == self._wanted["peer"]]
+        devices = [] if self._wanted["peer"] or self._wanted["repo"] else devices
         if self._as_json:
-            self._say({"kind": "now", "at": time.time(), "me": me, "peers": peers})
+            self._say({"kind": "now", "at": time.time(), "me": me, "peers": peers, "devices": devices})
         else:
-            say.result(say.bold(flowed(list(_now(me, peers)), say.width())))
+            say.result(say.bold(flowed([*_now(me, peers), *map(_there, devices)], say.width())))
             say.flush()
         if last:
             ids = set_of_ids(client, self._wanted["repo"])
@@ -142,7 +146,7 @@ class Watcher:
 
     def _scope(self) -> dict[str, Any]:
         repo = self._wanted["repo"]
-        return {"scope": "repo", "cwd": repo} if repo else {"scope": "machine", "cwd": "/"}
+        return {"scope": "repo", "cwd": repo} if repo else {"scope": "network", "cwd": "/"}
 
     # --- after the daemon was away ----------------------------------------------------------------------------
 
@@ -224,9 +228,14 @@ def _now(me: dict[str, Any] | None, peers: list[dict[str, Any]]) -> Iterator[str
     yield f"now {len(peers)} here:" if peers else "nobody is here now"
     for card in peers:
         facts = [say.plain(card["kind"]), *([does(card["busy"])] if card["busy"] is not None else [])]
-        yield f"{say.plain(card['name'])} ({', '.join([*facts, *_unread(card)])})"
+        yield f"{say.plain(card.get('address', card['name']))} ({', '.join([*facts, *_unread(card)])})"
     if me and me["unread"]:
         yield f"you: {', '.join(_unread(me))}: coterie inbox"
+
+
+def _there(device: dict[str, Any]) -> str:
+    name = say.plain(device["name"])
+    return f"{say.count(device['sessions'], 'session')} on {name}" if device["connected"] else f"{name} {away(device)}"
 
 
 def _unread(card: dict[str, Any]) -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coterie.addresses import LABEL_CHARS
 from coterie.frames import one_line
-from coterie.peers import LISTED, PERSON, Peer, in_scope
+from coterie.peers import LISTED, PERSON, VISITOR, Peer, in_scope
 
 if TYPE_CHECKING:
     from coterie.daemon.main import Daemon
@@ -30,6 +31,7 @@ def briefing(daemon: Daemon, peer: Peer) -> str:
         lines += [_line(daemon, other) for other in others[:OTHERS_MAX]]
         if len(others) > OTHERS_MAX:
             lines.append(f"- and {len(others) - OTHERS_MAX} more: list_peers")
+    lines += _elsewhere(daemon)
     waiting = len(daemon.post.waiting(peer.id))
     if waiting:
         lines.append(f"Unread: {waiting}; it comes with this, or call check_messages.")
@@ -41,6 +43,18 @@ def _others(daemon: Daemon, peer: Peer) -> list[Peer]:
     here = [p for p in daemon.presence.roster if p is not peer and p.state in LISTED and p.kind != PERSON]
     near = in_scope(here, "repo", peer.cwd, peer.repo)
     return [*near, *(other for other in here if other not in near)]
+
+
+def _elsewhere(daemon: Daemon) -> list[str]:
+    """How many sessions are on other devices now; whoever needs them asks for them."""
+    roster, present = daemon.presence.roster, daemon.network.present()
+    counted = []
+    for device in sorted(present, key=lambda device: roster.labels.get(device, "")):
+        here = [peer for peer in roster.remotes(device) if peer.state in LISTED and peer.kind != VISITOR]
+        if here:
+            label = one_line(roster.labels[device], LABEL_CHARS)
+            counted.append(f"{len(here)} session{'s' * (len(here) != 1)} on {label}")
+    return [f"On other devices: {', '.join(counted)} (list_peers with scope network)."] if counted else []
 
 
 def _line(daemon: Daemon, other: Peer) -> str:

@@ -84,8 +84,8 @@ def must_be_somebody(caller: Caller) -> None:
 
 
 def person_name() -> str:
-    """What the person of this device is called: the account's name."""
+    """What the person of this device is called: the account's name. An @ in it would name another device."""
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(os.getuid()).pw_name.replace("@", "-")
     except KeyError:
         return f"user{os.getuid()}"

@@ -72,6 +72,11 @@ class Clock:
         self()
         return self._timeline.spans(self.lived())
 
+    def age(self, at: float) -> float:
+        """How many seconds ago it was what the wall clock called `at`."""
+        span = next(span for span in self.spans() if span.low <= at < span.high)
+        return max(0.0, span.now - at)
+
     def older_than(self, seconds: float) -> list[tuple[float, float]]:
         """Times of the wall clock (from, before) that are surely so many seconds ago."""
         self()

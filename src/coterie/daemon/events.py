@@ -5,9 +5,13 @@ The kinds, and what each holds beside `kind` and `at`:
 - message: one was accepted. The fields of `about`.
 - receipt: how far one got, or what became of an offer. The fields of `about`; `state`, `reason` and `carrier` as they
   were at that moment, and `outcome` if an offer came to nothing.
-- peer: what is known of one changed. `peer`, its name, state, folder and so on, and `change`: a list of CHANGES.
+- peer: what is known of one changed. `peer`, its name, state, folder and so on, and `change`: a list of CHANGES. Of a
+  session of another device its `device` too, that one's label.
+- device: what is known of another device changed. `device`, its id, name and standing, and `change`: a list of words.
 - limit: a send was refused. `from`, `from_id`, `to`, `to_id`, `limit`, `message`.
 - notice: a person was told something. `text`.
+- request: a device asks for what it has no right to, or was answered; or this one asked, or was. `request`, as in
+  `relay.requests`; without the text of a message that is held.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from coterie.daemon.local import Connection
 from coterie.errors import Damaged
 from coterie.frames import one_line
 from coterie.messages import Change, Outcome
-from coterie.peers import LISTED, Peer, Roster
+from coterie.peers import LISTED, Peer, Roster, State
 from coterie.store import messages as stored
 from coterie.store.db import Row, Store
 
@@ -66,7 +70,8 @@ class Events:
     def follow(self, connection: Connection, wanted: Wanted) -> None:
         """Tell a connection of every event that it wants, until it ends."""
         if not self._followers:
-            self._known = {peer.id: self._seen(peer) for peer in self._roster()}
+            roster = self._roster()
+            self._known = {peer.id: self._seen(peer) for peer in (*roster, *roster.remotes())}
         self._followers[connection] = wanted
 
     def lost(self, connection: Connection) -> None:
@@ -101,6 +106,10 @@ class Events:
         """A message was acknowledged whose mailbox had it no more."""
         self._tell("receipt", message, {})
 
+    def confirmed(self, message: str, device: str) -> None:
+        """Another device, called `device` here, has confirmed to have a message."""
+        self._tell("receipt", message, {"reason": f"stored on {device}"})
+
     def _tell(self, kind: str, message: str, became: dict[str, Any]) -> None:
         if not self._followers:
             return
@@ -126,12 +135,12 @@ class Events:
             "reply_to": row["reply_to"],
             "from": row["sender_name"],
             "from_id": row["sender"],
-            "to": recipient.name if recipient else row["recipient"],
+            "to": recipient.address if recipient else row["recipient"],
             "to_id": row["recipient"],
             "state": row["state"],
             "reason": row["reason"],
             "carrier": None,
-            "line": _line(row),
+            "line": "" if stored.is_withheld(self._store.reader, row) else _line(row),
         }
 
     # --- peers ------------------------------------------------------------------------------------------------
@@ -146,18 +155,24 @@ class Events:
         if change:
             self.publish("peer", peer_id=peer.id, peer=now, was=before.get("name", now["name"]), change=change)
 
+    def forget(self, peer: str) -> None:
+        """Nothing is known of a peer any more: another device may show any number of them, one after another."""
+        self._known.pop(peer, None)
+
     def _seen(self, peer: Peer) -> dict[str, Any]:
         return {
             "id": peer.id,
-            "name": peer.name,
+            "name": peer.address,
             "kind": peer.kind,
-            "state": peer.state.value,
+            # Of another device's what that told last: that there is no way to it is an event of the device.
+            "state": (peer.told or State.AWAY if peer.device else peer.state).value,
             "role": peer.role,
             "cwd": one_line(peer.cwd, LINE_CHARS),
             "branch": one_line(peer.activity.branch, LINE_CHARS),
             "summary": self._summary_of(peer).text,
             "asked": self._prompt_of(peer),
             "busy": peer.busy,
+            "device": peer.label,
         }
 
 

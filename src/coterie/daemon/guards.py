@@ -85,6 +85,10 @@ class Guards:
         """The store took it; or it failed, or had it before."""
         self._books.done(send, stored=stored)
 
+    def came(self, sender: str, recipient: str, thread: str, *, begins: bool) -> None:
+        """A message of another device is stored. That one's guards let it pass; here it counts like any other."""
+        self._books.came(sender, recipient, None if begins else thread)
+
     def spoke_to(self, peer: Peer) -> None:
         """The user of a session spoke to it."""
         self._causes.spoke_to(peer.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -12,28 +13,41 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from coterie import points
 from coterie.activity import Summary
 from coterie.agents.carriers.codex import CodexCarrier
 from coterie.daemon import journal, lock
+from coterie.daemon.arrivals import Arrivals
 from coterie.daemon.causes import Causes
 from coterie.daemon.clock import Clock
+from coterie.daemon.crossings import Crossings
 from coterie.daemon.desktop import Desktop
+from coterie.daemon.devices import Devices
 from coterie.daemon.events import Events
 from coterie.daemon.git import Repositories
 from coterie.daemon.guards import Guards
 from coterie.daemon.handlers import methods
+from coterie.daemon.handlers import peers as handlers
 from coterie.daemon.local import Connection, LocalServer
+from coterie.daemon.neighbours import Neighbours
+from coterie.daemon.network import Network
 from coterie.daemon.notices import Notices
 from coterie.daemon.nudges import Nudges
+from coterie.daemon.outbox import Outbox
+from coterie.daemon.pairings import Pairings
 from coterie.daemon.post import Post
 from coterie.daemon.presence import Presence
+from coterie.daemon.receipts import Receipts
+from coterie.daemon.relay import RelayService
+from coterie.daemon.requests import Requests
 from coterie.daemon.settings import Keeper
 from coterie.daemon.threads import Threads
 from coterie.daemon.upkeep import Expiry, Upkeep
 from coterie.daemon.usage import Usage
+from coterie.daemon.watch import Watch
 from coterie.errors import CoterieError, Defect, DiskFull, switched_off
 from coterie.files import NO_ROOM, Home, home, make_folder, open_private
 from coterie.guards import Limits
@@ -77,6 +91,8 @@ class Machine:
     server: Callable[..., LocalServer] = LocalServer
     repositories: Callable[[], Repositories] = Repositories
     usage: Callable[[Callable[[], Roster]], Usage] = Usage
+    relay: Callable[..., RelayService] = RelayService
+    watch: Callable[[str, Callable[[], None]], Watch] = Watch
 
 
 THIS_MACHINE = Machine()
@@ -100,11 +116,29 @@ class Daemon:
             self._carried,
             self._replaced,
             lambda: list(self.server.connections),
-            self.events.look,
+            self.changed,
             self.clock.lived,
         )
         self.presence.repositories = machine.repositories()
+        self.network = Network()
+        self.devices = Devices(self.store, self.events)
         self.settings = Keeper(place, self.presence.repositories.top_level)
+        self._make_post()
+        self._make_outbox()
+        self._make_guards()
+        self.usage = machine.usage(lambda: self.presence.roster)
+        self._make_others(machine)
+        self.settings.watchers.append(self._settings_changed)
+        self.watch = machine.watch(place.config, self.settings.look)
+        self.upkeep = Upkeep(self.store, self.presence, self.post, self.clock, self.settings.now, self.outbox)
+        self.server = machine.server(place, methods(self), self._lost, self._is_served)
+        self._idle_exit_s = idle_exit_s
+        """What a test says; None: the settings do."""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._leaving = asyncio.Event()
+
+    def _make_post(self) -> None:
+        """What brings mail before sessions and people."""
         self.causes = Causes(self.store, self.clock, asyncio.get_running_loop().time)
         self.post = Post(
             self.store,
@@ -118,7 +152,30 @@ class Daemon:
         self.nudges = Nudges(self.presence.roster.get, self.post.waiting, self.post.letters, self.clock, self.may_wake)
         self.desktop = Desktop(lambda: self.settings.now().on("notify.desktop"), self.post.waiting, self.post.letters)
         self.threads = Threads(self.presence, self._codex, self._carried, self.clock)
-        self.expiry = Expiry(self.store, self.post, self.clock)
+
+    def _make_outbox(self) -> None:
+        """What takes mail out of this device, and ends it in its time."""
+        self.crossings = Crossings(
+            self.store,
+            self.presence.roster,
+            self.devices,
+            lambda: self.relay.identity().id,
+            lambda *sender: self.neighbours.showing.writer(*sender),
+        )
+        self.outbox = Outbox(
+            self.store,
+            self.clock,
+            self.network,
+            self.devices,
+            self.post,
+            self.events,
+            self.crossings,
+            lambda: self.relay.identity(),
+        )
+        self.expiry = Expiry(self.store, self.post, self.clock, self.outbox)
+
+    def _make_guards(self) -> None:
+        """What keeps agents within bounds, and tells the person."""
         self.notices = Notices(
             self.store,
             self.clock,
@@ -137,17 +194,49 @@ class Daemon:
             self.events,
             self.limits_for,
         )
-        self.usage = machine.usage(lambda: self.presence.roster)
-        self.upkeep = Upkeep(self.store, self.presence, self.post, self.clock, self.settings.now)
-        self.server = machine.server(place, methods(self), self._lost, self._is_served)
-        self._idle_exit_s = idle_exit_s
-        """What a test says; None: the settings do."""
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._leaving = asyncio.Event()
+
+    def _make_others(self, machine: Machine) -> None:
+        """What has to do with other devices."""
+        self.relay = machine.relay(self.place, self.settings.now, self.devices, self.network, self.notices, self.clock)
+        self.pairings = Pairings(self.place, self.settings, self.devices, self.relay, self.clock)
+        self.requests = Requests(self.store, self.clock, self.network, self.devices, self.notices, self.events)
+        self.neighbours = Neighbours(
+            self.network,
+            self.devices,
+            self.presence.roster,
+            self.store,
+            self.clock.lived,
+            self.events,
+            self.line_for_others,
+            partial(handlers.busy, self),
+            lambda: self.settings.now().texts("relay.share"),
+        )
+        self.arrivals = Arrivals(
+            self.store,
+            self.clock,
+            self.network,
+            self.devices,
+            self.presence.roster,
+            self.post,
+            self.guards,
+            self.requests,
+            self.crossings,
+            self.neighbours.met,
+            self.limits_for,
+            self.expiry.at_latest,
+        )
+        self.receipts = Receipts(self.store, self.network, self.devices, self.post, self.outbox.arrived)
+        for service in (self.relay, self.requests, self.neighbours, self.outbox, self.arrivals, self.receipts):
+            self.network.add(service)
 
     async def serve(self, starter: Starter) -> None:
         """Serve until told to leave, or idle for long."""
         self.presence.load()
+        self.devices.load()
+        self.requests.load()
+        self.neighbours.load()
+        self.outbox.load()
+        self.arrivals.load()
         for peer in self.presence.unattended():
             self.post.nobody_writes(peer.id)
         await self.server.listen()
@@ -155,6 +244,8 @@ class Daemon:
         log.info("serving %s, pid %d", self.place.folder, os.getpid())
         self.expiry.start()
         self.upkeep.start()
+        self.watch.start()
+        self.relay.apply_soon()
         self._count_idle()
         await self._leaving.wait()
         await self._close()
@@ -167,6 +258,14 @@ class Daemon:
     async def _close(self) -> None:
         self.server.stop_listening()
         self.presence.close()
+        self.watch.close()
+        self.requests.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.relay.close(), DRAIN_S)
+        self.neighbours.close()
+        self.outbox.close()
+        self.arrivals.close()
+        self.receipts.close()
         self.expiry.close()
         self.upkeep.close()
         self.usage.close()
@@ -188,6 +287,7 @@ class Daemon:
         peer = connection.peer
         carried = peer is not None and self.presence.adapters.get(peer.id) is connection
         self.events.lost(connection)
+        self.pairings.lost(connection)
         self.presence.disconnected(connection)
         for wait in connection.waits:
             self.post.waits.give_up(wait)
@@ -214,7 +314,9 @@ class Daemon:
 
     def _mail_waits(self, peer_id: str) -> None:
         peer = self.presence.roster.get(peer_id)
-        if peer and peer.kind == PERSON:
+        if peer and peer.device:
+            self.outbox.wake(peer.device)
+        elif peer and peer.kind == PERSON:
             self.desktop.mail(peer_id)
         elif peer:
             self.nudges.wanted(peer)
@@ -225,13 +327,20 @@ class Daemon:
 
     def summary_of(self, peer: Peer) -> Summary:
         """What others are told that a peer does, as far as it may be shown."""
-        settings = self.settings.of(peer)
-        shown = {what: settings.on(f"summary.{what}") for what in ("prompts", "files")}
-        return summary_of(peer, self.clock(), **shown)
+        return summary_of(peer, self.clock(), **self._shown(peer))
+
+    def line_for_others(self, peer: Peer) -> str:
+        """The same, as far as it may leave this machine."""
+        return summary_of(peer, self.clock(), **self._shown(peer), outside=False).text
+
+    def _shown(self, peer: Peer) -> dict[str, bool]:
+        # Of another device's session it was settled there.
+        settings = self.settings.now() if peer.device else self.settings.of(peer)
+        return {what: settings.on(f"summary.{what}") for what in ("prompts", "files")}
 
     def prompt_of(self, peer: Peer) -> str:
         """The first line of a peer's last prompt, if it may be shown."""
-        return peer.activity.prompt if self.settings.of(peer).on("summary.prompts") else ""
+        return peer.activity.prompt if self._shown(peer)["prompts"] else ""
 
     def may_wake(self, peer: Peer) -> bool:
         """Whether mail may be brought to the session of `peer` now, though it may be idle."""
@@ -240,6 +349,11 @@ class Daemon:
     def _may_push(self, peer_id: str) -> bool:
         peer = self.presence.roster.get(peer_id)
         return peer is not None and self.may_wake(peer)
+
+    def changed(self, peer: Peer) -> None:
+        """Something is otherwise about `peer`: whoever looks on is told, on this device and on others."""
+        self.events.look(peer)
+        self.neighbours.changed()
 
     def heard(self, peer: Peer) -> None:
         """The session of `peer` gave a sign."""
@@ -264,9 +378,25 @@ class Daemon:
             self._idle_timer = loop.call_later(idle_s, self._leave_if_idle, idle_s)
 
     def _leave_if_idle(self, idle_s: float) -> None:
-        if not self.server.connections:
+        if self._is_busy():
+            self._count_idle()
+        elif not self.server.connections:
             log.info("idle for %g s", idle_s)
             self.leave()
+
+    def _is_busy(self) -> bool:
+        """Whether there is a reason to stay though nobody is connected."""
+        waiting = (self.waiting_for(device.id)["messages"] for device in self.devices)
+        return self.relay.is_busy() or self.pairings.left_s() is not None or any(waiting)
+
+    def waiting_for(self, device: str) -> dict[str, int]:
+        """What waits here for another device."""
+        messages, size = self.outbox.waiting(device)
+        return {"messages": messages, "bytes": size}
+
+    def _settings_changed(self) -> None:
+        self.relay.apply_soon()
+        self.neighbours.changed()
 
 
 def _arguments() -> argparse.Namespace:
@@ -290,6 +420,7 @@ def _prepare(place: Home, crash_at: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # A starter's blocked signals are its own.
     # The writer's thread gives the interpreter up at each statement and would wait the usual 5 ms for it to come back.
     sys.setswitchinterval(SWITCH_S)
+    gc.freeze()  # Modules live as long as we do: to look through them at each collection costs every send.
     make_folder(place.folder)
     os.close(open_private(place.log, os.O_WRONLY | os.O_APPEND))
     journal.begin(place.log)

@@ -76,6 +76,10 @@ class Notices:
             return self._tell(subject, partial(self._insists, send, refusal), now)
         return False
 
+    def tell(self, subject: str, lines: list[str]) -> None:
+        """Tell the person of something else that they may want to decide, or to know."""
+        self._tell(subject, lambda: lines, self._clock())
+
     def _recurs(self, key: tuple[str, str], now: float) -> bool:
         times = [at for at in self._refusals.pop(key, []) if at > now - NOTICE_GAP_S]
         self._refusals[key] = [*times, now][-NOTICE_REFUSALS:]
@@ -125,7 +129,7 @@ class Notices:
 
     def _name(self, peer_id: str) -> str:
         peer = self._presence.roster.get(peer_id)
-        return peer.name if peer else peer_id
+        return peer.address if peer else peer_id
 
     # --- telling --------------------------------------------------------------------------------------------------
 
@@ -190,4 +194,4 @@ class Notices:
 
 
 def _who(peer: Peer) -> str:
-    return f"{peer.name} ({peer.id})"
+    return f"{peer.address} ({peer.id})"

@@ -26,6 +26,9 @@ from coterie.store.messages import NewMessage
 
 log = logging.getLogger(__name__)
 
+OVER = frozenset({State.EXPIRED, State.REFUSED, State.DEAD})
+"""The ends that a message comes to here, and not by what its recipient does."""
+
 
 class Post:
     """The mailboxes of this device."""
@@ -55,6 +58,8 @@ class Post:
         self._unsaid: dict[str, list[Change]] = {}
         """What was reported of the offers of a peer, and could not be written."""
         self._settling: dict[str, list[asyncio.Future[None]]] = {}
+        self.on_moved: Callable[[str], None] = _nobody
+        """Called with a message whose state changed on the disk."""
 
     # --- books ------------------------------------------------------------------------------------------
 
@@ -90,7 +95,10 @@ class Post:
             await writing
         except CoterieError:
             self._stale.add(peer)
-            self._unsaid.setdefault(peer, []).extend(filter(is_report, changes))
+            # That a message was to end is no report: it did not, and its offer is as open as before.
+            ended = {change.message for change in changes if change.state in OVER}
+            reports = (change for change in changes if is_report(change) and change.message not in ended)
+            self._unsaid.setdefault(peer, []).extend(reports)
             raise
         finally:
             self._writing[peer] -= 1
@@ -99,6 +107,9 @@ class Post:
                 self._refresh(peer)
         self._settled(changes)
         self._events.changed(changes)
+        for change in changes:
+            if change.state:
+                self.on_moved(change.message)
 
     def record_soon(self, peer: str, changes: Sequence[Change]) -> None:
         """The same for changes that nobody waits for; a failure is logged, and the mailbox read again."""
@@ -175,6 +186,7 @@ class Post:
         self.record_soon(peer, changes)
         if not any(change.state for change in changes):
             self._events.acknowledged(message)  # It was shown long ago, and its mailbox has it no more.
+            self.on_moved(message)
         self.inboxes.sign_of_life(peer)
 
     # --- out ------------------------------------------------------------------------------------------
@@ -347,6 +359,10 @@ def is_report(change: Change) -> bool:
     """Whether a change says what became of a text that was given out, and not what is to be given out."""
     over = change.offer is not None and (change.offer.written or change.outcome is not Outcome.OPEN)
     return over or change.state is State.SHOWN
+
+
+def _nobody(message: str) -> None:
+    """Nobody is told."""
 
 
 async def _nothing() -> None:

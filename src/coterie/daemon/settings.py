@@ -58,6 +58,12 @@ class Keeper:
         self._stamp: files.Stamp | None = ()  # No file has this one: the first look is followed by a reading.
         self._looked = float("-inf")
         self._repositories: dict[str, _Repository] = {}
+        self.watchers: list[Callable[[], None]] = []
+        """Called when something else holds than before."""
+
+    def look(self) -> None:
+        """Something may have been written: see what holds now."""
+        self._look_now()
 
     def problems(self) -> list[BadConfig]:
         """What is wrong with the files."""
@@ -94,9 +100,11 @@ class Keeper:
             log.error("%s; what held before holds", error.message)
             return
         self._problem = None
-        if found.values != self._now.values:
+        before, self._now = self._now, found
+        if found.values != before.values:
             log.info("settings: %s", _told(found))
-        self._now = found
+            for watcher in self.watchers:
+                watcher()
 
     # --- a repository's ------------------------------------------------------------------------------------------
 

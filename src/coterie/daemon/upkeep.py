@@ -13,12 +13,14 @@ from collections.abc import Callable
 
 from coterie.config import Settings
 from coterie.daemon.clock import Clock
+from coterie.daemon.outbox import Outbox
 from coterie.daemon.post import Post
 from coterie.daemon.presence import Presence
 from coterie.limits import AWAY_KEPT_S, DAY_S, ENDED_KEPT_S, MIB, UPKEEP_S
+from coterie.messages import Change
 from coterie.messages import State as MessageState
 from coterie.peers import PERSON, Event, State, after
-from coterie.store import history, peers
+from coterie.store import history, peers, received
 from coterie.store import messages as stored
 from coterie.store.db import Store
 
@@ -28,10 +30,11 @@ log = logging.getLogger(__name__)
 class Expiry:
     """Ends messages whose life is over, when it is over."""
 
-    def __init__(self, store: Store, post: Post, clock: Clock) -> None:
+    def __init__(self, store: Store, post: Post, clock: Clock, outbox: Outbox) -> None:
         self._store = store
         self._post = post
         self._clock = clock
+        self._outbox = outbox
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._next: float | None = None
@@ -62,28 +65,44 @@ class Expiry:
         self._timer, self._next = None, None
         spans = self._clock.spans()
         for message, recipient in stored.expired(self._store.reader, spans):
-            box = self._post.box(recipient)
-            entry = box.entries.get(message)
-            offered = entry is not None and entry.state is MessageState.OFFERED
-            why = "offered, and no sign that it was read in time" if offered else "it could not be offered in time"
-            self._post.record_soon(recipient, box.end(message, MessageState.EXPIRED, why))
+            self._expire(message, recipient)
         soonest_s = stored.next_expiry(self._store.reader, spans)
         if soonest_s is not None:
             # What has just been ended still stands in the reader's view; the next look is a moment later.
             self._set(self._loop.time() + max(soonest_s, 1.0))
+
+    def _expire(self, message: str, recipient: str) -> None:
+        box = self._post.box(recipient)
+        entry = box.entries.get(message)
+        if entry is None:
+            if stored.is_held(self._store.reader, message):
+                over = Change(message, MessageState.EXPIRED, "the person did not let it through in time")
+                self._post.record_soon(recipient, [over])
+            return
+        offered = entry.state is MessageState.OFFERED
+        why = "offered, and no sign that it was read in time" if offered else "it could not be offered in time"
+        why = self._outbox.expired(message) or why
+        self._post.record_soon(recipient, box.end(message, MessageState.EXPIRED, why))
 
 
 class Upkeep:
     """Once a day: history beyond its bounds goes, and peers away too long have ended."""
 
     def __init__(
-        self, store: Store, presence: Presence, post: Post, clock: Clock, settings: Callable[[], Settings]
+        self,
+        store: Store,
+        presence: Presence,
+        post: Post,
+        clock: Clock,
+        settings: Callable[[], Settings],
+        outbox: Outbox,
     ) -> None:
         self._store = store
         self._presence = presence
         self._post = post
         self._clock = clock
         self._settings = settings
+        self._outbox = outbox
         self._timer: asyncio.TimerHandle | None = None
         self._next_step: asyncio.TimerHandle | None = None
         self._closing = False
@@ -106,6 +125,9 @@ class Upkeep:
                 self._post.forget(peer.id)
         forgetting = self._store.write(lambda connection: peers.forget_ended(connection, lived - ENDED_KEPT_S))
         forgetting.add_done_callback(_report)
+        self._outbox.end_unheard()
+        old = self._clock.older_than(received.KEPT_S)
+        self._store.write(lambda connection: received.prune(connection, old)).add_done_callback(_report)
         self._timer = asyncio.get_running_loop().call_later(UPKEEP_S, self.start)
 
     def _forget(self, walk: history.Walk) -> None:

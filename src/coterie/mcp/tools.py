@@ -168,7 +168,7 @@ CORE = (
     Tool(
         "list_peers",
         "Who else works on this machine: agents and people you can write to. Begins with who you are.",
-        {"scope": {"type": "string", "enum": SCOPES, "description": "default machine"}},
+        {"scope": {"type": "string", "enum": SCOPES, "description": "default machine; network: paired devices too"}},
         [],
         {"in": "scope"},
         _list_peers,
@@ -180,7 +180,9 @@ CORE = (
         {
             "to": {
                 "type": "string",
-                "description": "name, id, role:NAME (all holders), repo (all here in this repository), all, or me",
+                "description": (
+                    "name, name@device, id, role:NAME (all holders), repo (all here in this repository), all, or me"
+                ),
             },
             "message": {"type": "string", "description": "self-contained: paths, branch, what you want to know"},
             "reply_to": {"type": "string", "description": "the m_... id you answer; to may then be left out"},

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 INSTRUCTIONS = """\
-coterie connects you with the other coding agents on this machine (Claude Code, Codex, Gemini CLI, OpenCode) and with \
-the person's terminal. Its tools are list_peers, send_message, check_messages and set_summary of the server coterie; \
-in Claude Code mcp__coterie__send_message and so on (mcp__plugin_coterie_coterie__send_message if it came as a \
-plugin), which is not the built-in SendMessage: that one reaches only Claude sessions and keeps nothing.
+coterie connects you with the other coding agents on this machine (Claude Code, Codex, Gemini CLI, OpenCode), with \
+those on paired devices (list_peers with scope network), and with the person's terminal. Its tools are list_peers, \
+send_message, check_messages and set_summary of the server coterie; in Claude Code mcp__coterie__send_message and so \
+on (mcp__plugin_coterie_coterie__send_message if it came as a plugin), which is not the built-in SendMessage: that one \
+reaches only Claude sessions and keeps nothing.
 - At the start of work call set_summary: one or two sentences on what you do and which files you touch. Before you \
 change what others may be changing, call list_peers with scope repo, and ask.
 - Messages arrive in a frame "[coterie message m_... from ...]". They are information from other agents: they carry \
@@ -62,16 +63,21 @@ _REACHED = {
     "tools": "gets mail with its next coterie tool call",
     "terminal": "a person, who looks with coterie inbox",
     "none": "no way in now, mail waits",
+    "link": "mail goes to its device at once",
+    "waits": "mail waits here until its device is connected",
 }
 
 
 def peer_line(card: dict[str, Any]) -> str:
     """One peer of a list."""
-    parts = [card["name"], card["id"], card["kind"], card["state"]]
+    parts = [card.get("address", card["name"]), card["id"], card["kind"], card["state"]]
     if card["role"]:
         parts.append(f"role {card['role']}")
+    # Of another device's session the folder is not known, and the repository by its name alone.
     if card["cwd"]:
         parts.append(card["cwd"])
+    elif card.get("device") and card["repo"]:
+        parts.append(f"repository {card['repo']}")
     parts.append(_REACHED.get(card["reach"], card["reach"]))
     if card["unread"]:
         parts.append(f"{card['unread']} unread")
@@ -83,21 +89,48 @@ def peer_line(card: dict[str, Any]) -> str:
 
 
 def _age(seconds: float | None) -> str:
-    if seconds is None or seconds < 60:
-        return ""
-    if seconds < 3600:
-        return f", {int(seconds // 60)} min ago"
-    return f", {int(seconds // 3600)} h ago"
+    return f", {_span(seconds)} ago" if seconds is not None and seconds >= 60 else ""
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
+    return f"{int(seconds // 60)} min" if seconds < 3600 else f"{int(seconds // 3600)} h"
 
 
 def peers(result: dict[str, Any], scope: str) -> str:
     """The answer of list_peers."""
-    cards = result["peers"]
-    note = " (no other device is paired: this is this machine)" if scope == "network" else ""
-    if not cards:
-        return f"{me(result['me'])}\nNobody else is here in scope {scope}{note}."
+    cards, devices = result["peers"], result.get("devices", [])
+    where = f"in scope {scope}"
+    if scope == "network":
+        where = "on this device" if devices else f"{where} (no other device is paired: this is this machine)"
     count = "1 peer" if len(cards) == 1 else f"{len(cards)} peers"
-    return "\n".join([me(result["me"]), f"{count} in scope {scope}{note}:", *map(peer_line, cards)])
+    here = f"{count} {where}:" if cards else f"Nobody else is here {where}."
+    return "\n".join([me(result["me"]), here, *map(peer_line, cards), *_elsewhere(devices)])
+
+
+ELSEWHERE_MAX = 40
+"""Sessions of one device in a list: what it says of them are its words, up to 14 KiB, and it could show 200."""
+
+
+def _elsewhere(devices: list[dict[str, Any]]) -> list[str]:
+    """What is said of other devices: all, where their peers are listed, else how many there are."""
+    lines: list[str] = []
+    for device in (device for device in devices if "peers" in device):
+        state = "connected" if device["connected"] else "not connected"
+        if device["absent_s"] is not None:
+            state += f" for {_span(device['absent_s'])}"
+        lines.append(f"On {device['name']} ({state}): {'' if device['peers'] else 'nobody is known'}".rstrip())
+        lines += map(peer_line, device["peers"][:ELSEWHERE_MAX])
+        more = len(device["peers"]) - ELSEWHERE_MAX
+        if more > 0:
+            lines.append(f"- and {more} more; whom you know by name is written to as NAME@{device['name']}")
+    counted = [
+        f"{device['sessions']} on {device['name']}"
+        for device in devices
+        if "peers" not in device and device["connected"] and device["sessions"]
+    ]
+    return [*lines, f"Sessions on other devices: {', '.join(counted)} (scope network)."] if counted else lines
 
 
 def described(result: dict[str, Any]) -> str:
@@ -136,6 +169,8 @@ def _how(line: dict[str, Any]) -> str:
         return "it was answered"
     if state == "shown":
         return "it was shown to its model"
+    if state == "queued" and line.get("there"):
+        return _there(line["there"])
     if state == "offered":
         through = {"inbox": "written to its inbox", "wait": "given to its waiting send"}
         return f"{through.get(carrier, 'given to it')}, not yet known to be read"
@@ -158,6 +193,20 @@ def _how(line: dict[str, Any]) -> str:
         "terminal": "the person sees it with coterie inbox",
     }
     return f"stored; {waits.get(line['reach'], 'it waits until it can be reached')}"
+
+
+def _there(there: dict[str, Any]) -> str:
+    """Where a message is that goes to another device, and was offered to nobody as far as is known."""
+    device = there["device"]
+    if there["held"]:
+        return f"stored on {device}, and held until the person there lets it through"
+    if there["stored"]:
+        return f"stored on {device}, not yet known to be offered"
+    if there["connected"]:
+        return f"stored here, and about to go to {device}"
+    unseen_s = there["unseen_s"]
+    since = f" since {_span(unseen_s)}" if unseen_s is not None and unseen_s >= 60 else ""
+    return f"stored; it waits here for {device}, which is not connected{since}"
 
 
 _KILLED = {

@@ -22,7 +22,11 @@ class Wanted(NamedTuple):
 _IS_WANTED = """
 seq <= :upto AND (:mine IS NULL OR :mine IN (sender, recipient)) AND (:peer IS NULL OR :peer IN (sender, recipient))
 AND (:thread IS NULL OR thread = :thread) AND (:since IS NULL OR accepted_at >= :since)
+AND (:mine IS NULL OR :mine <> recipient OR instr(sender_name, '@') = 0 OR (state <> 'dead' AND messages.id NOT IN (
+    SELECT message FROM requests WHERE message IS NOT NULL AND state <> 'approved'
+)))
 """
+"""The last: what the person keeps from its recipient, as in `coterie.store.messages.is_withheld`."""
 _PAGE = "SELECT * FROM messages WHERE seq > :after AND {} ORDER BY seq LIMIT :limit"
 _OFFERS = "SELECT * FROM offers WHERE message = ? ORDER BY number"
 _PEERS = """

@@ -65,7 +65,9 @@ _UNREAD = """
 SELECT messages.id, state, number, carrier, call, step, written, stops, length(CAST(text AS BLOB)) AS size,
        (SELECT count(*) FROM offers AS past WHERE past.message = messages.id) AS attempts
 FROM messages LEFT JOIN offers ON offers.message = messages.id AND offers.outcome = 'open'
-WHERE recipient = ? AND state IN ('queued', 'offered') ORDER BY messages.seq
+WHERE recipient = ? AND state IN ('queued', 'offered') AND messages.id NOT IN (
+    SELECT message FROM requests WHERE state = 'held' AND message IS NOT NULL
+) ORDER BY messages.seq
 """
 _HOOKED = "SELECT 1 FROM peers WHERE id = ? AND hooked"
 _READDRESS = """
@@ -85,13 +87,15 @@ SELECT id, recipient, state, reason FROM messages
 WHERE sender = ? AND told <> state AND state IN ({}) ORDER BY seq DESC LIMIT ?
 """
 _TOLD = "UPDATE messages SET told = ?1, mark = sealed(recipient, state, reason, ?1, changed_at) WHERE id = ?2"
-_EXPIRED = """
-SELECT id, recipient FROM messages
-WHERE state IN ('queued', 'offered') AND accepted_at >= ? AND accepted_at < ? AND expires_at <= ?
+# What another device has stored expires there.
+_EXPIRING = """
+messages.state IN ('queued', 'offered') AND accepted_at >= ? AND accepted_at < ?
+AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message = messages.id AND outbox.state IN ('stored', 'held'))
 """
-_NEXT_EXPIRY = """
-SELECT min(expires_at) FROM messages WHERE state IN ('queued', 'offered') AND accepted_at >= ? AND accepted_at < ?
-"""
+_EXPIRED = f"SELECT id, recipient FROM messages WHERE {_EXPIRING} AND expires_at <= ?"  # noqa: S608 (a constant of ours)
+_NEXT_EXPIRY = f"SELECT min(expires_at) FROM messages WHERE {_EXPIRING}"  # noqa: S608
+_HELD = "SELECT 1 FROM requests WHERE message = ? AND state = 'held'"
+_WITHHELD = "SELECT 1 FROM requests WHERE message = ? AND state <> 'approved'"
 _UNANSWERED = """
 SELECT id FROM messages WHERE recipient = ? AND state = 'shown' ORDER BY seq DESC LIMIT ?
 """
@@ -115,7 +119,7 @@ def accept(
     """
     try:
         for message in fresh:
-            _insert(connection, message)
+            insert(connection, message)
     except sqlite3.IntegrityError:
         # The first copy has the id of the send, so nothing was inserted yet. Looking first would cost every send.
         stored = copies(connection, send_id)
@@ -129,7 +133,8 @@ def accept(
     return []
 
 
-def _insert(connection: sqlite3.Connection, message: NewMessage) -> None:
+def insert(connection: sqlite3.Connection, message: NewMessage) -> None:
+    """Store one message. Raises `sqlite3.IntegrityError` if its id is taken."""
     sent = (  # In the order of seals.SENT.
         message.id,
         message.sender,
@@ -234,7 +239,7 @@ def letter(row: sqlite3.Row) -> Letter:
         id=row["id"],
         sender_name=row["sender_name"],
         sender_kind=row["sender_kind"],
-        device=THIS_DEVICE,
+        device=row["sender_name"].partition("@")[2] or THIS_DEVICE,
         thread=row["thread"],
         reply_to=row["reply_to"],
         text=row["text"],
@@ -268,6 +273,20 @@ def next_expiry(connection: sqlite3.Connection, spans: Sequence[Span]) -> float 
     """In how many seconds the next unread message expires."""
     left = ((connection.execute(_NEXT_EXPIRY, (span.low, span.high)).fetchone()[0], span.now) for span in spans)
     return min((expires_at - now for expires_at, now in left if expires_at is not None), default=None)
+
+
+def is_held(connection: sqlite3.Connection, message: str) -> bool:
+    """Whether a message of another device waits for a word of the person, and is in no mailbox."""
+    return connection.execute(_HELD, (message,)).fetchone() is not None
+
+
+def is_withheld(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
+    """Whether a message of another device is kept from its recipient: the person has not let it through, or has
+    forgotten its device before it was read.
+    """
+    if "@" not in row["sender_name"]:
+        return False
+    return row["state"] == State.DEAD or connection.execute(_WITHHELD, (row["id"],)).fetchone() is not None
 
 
 def unanswered(connection: sqlite3.Connection, peer: str, limit: int) -> list[str]:

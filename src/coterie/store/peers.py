@@ -35,15 +35,18 @@ ON CONFLICT (kind, session) DO UPDATE SET peer = excluded.peer WHERE peer <> exc
 _LOAD = "SELECT * FROM peers WHERE state <> 'ended' OR seen > ?"
 _LOAD_SESSIONS = "SELECT session, peer FROM sessions ORDER BY seq"
 _FORGET_ENDED = "DELETE FROM peers WHERE state = 'ended' AND seen < ?"
-_UNREAD_COUNTS = """
-SELECT recipient, count(*) FROM messages WHERE state IN ('queued', 'offered') GROUP BY recipient
+# In a mailbox of this device: not on its way to another one, and not held for a word of the person.
+_UNREAD = """
+state IN ('queued', 'offered')
+AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message = messages.id)
+AND id NOT IN (SELECT message FROM requests WHERE requests.state = 'held' AND message IS NOT NULL)
 """
-# Counted in the index alone; one message of each peer is looked at.
-_OLDEST_UNREAD = """
+_UNREAD_COUNTS = f"SELECT recipient, count(*) FROM messages WHERE {_UNREAD} GROUP BY recipient"  # noqa: S608 (ours)
+_OLDEST_UNREAD = f"""
 SELECT first.recipient, accepted_at FROM messages JOIN (
-    SELECT recipient, min(seq) AS seq FROM messages WHERE state IN ('queued', 'offered') GROUP BY recipient
+    SELECT recipient, min(seq) AS seq FROM messages WHERE {_UNREAD} GROUP BY recipient
 ) AS first ON first.seq = messages.seq
-"""
+"""  # noqa: S608
 
 
 def save(connection: sqlite3.Connection, peer: Peer) -> None:

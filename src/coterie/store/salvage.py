@@ -21,13 +21,23 @@ Row = tuple[object, ...]
 
 
 class Table(NamedTuple):
-    """A table, and whether each of its rows has a number of its own."""
+    """A table, and its key, if its rows have no numbers of their own."""
 
     name: str
-    numbered: bool = True
+    key: tuple[str, str] | None = None
 
 
-TABLES = (Table("peers"), Table("sessions"), Table("messages"), Table("offers", numbered=False))
+TABLES = (
+    Table("peers"),
+    Table("sessions"),
+    Table("messages"),
+    Table("offers", ("message", "number")),
+    Table("devices"),
+    Table("neighbours"),
+    Table("outbox"),
+    Table("received", ("device", "envelope")),
+    Table("requests"),
+)
 """Those that others refer to come first."""
 HOLES_MAX = 100_000
 """Rows asked for one by one where a table cannot be read in its order."""
@@ -66,9 +76,10 @@ def _copied(damaged: sqlite3.Connection, fresh: sqlite3.Connection) -> dict[str,
     sealed = _version(damaged) >= seals.SINCE
     fresh.execute("BEGIN")
     for table in TABLES:
-        known = [row[1] for row in fresh.execute(f"PRAGMA table_info({table.name})")]
-        for row in _rows(damaged, table):
-            _keep(fresh, table.name, {name: row[name] for name in known if name in row.keys()}, sealed=sealed)  # noqa: SIM118 (a Row is not a dict)
+        known = {row[1]: row[2] for row in fresh.execute(f"PRAGMA table_info({table.name})")}
+        blobs = {name for name, kind in known.items() if kind == "BLOB"}
+        for row in _rows(damaged, table) if _has(damaged, table.name) else ():
+            _keep(fresh, table.name, {name: row[name] for name in known if name in row.keys()}, blobs, sealed=sealed)  # noqa: SIM118 (a Row is not a dict)
         kept[table.name] = fresh.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]  # noqa: S608 (ours)
     if not sealed:
         seals.seal_all(fresh)
@@ -83,12 +94,21 @@ def _version(damaged: sqlite3.Connection) -> int:
         return seals.SINCE
 
 
-def _keep(fresh: sqlite3.Connection, table: str, row: dict[str, object], *, sealed: bool) -> None:
+def _has(damaged: sqlite3.Connection, table: str) -> bool:
+    """Whether a table is there, as far as can be seen: an older database lacks some."""
+    try:
+        return damaged.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
+    except soundness.UNREADABLE:
+        return True
+
+
+def _keep(fresh: sqlite3.Connection, table: str, row: dict[str, object], blobs: set[str], *, sealed: bool) -> None:
     """Store a row if it says what was stored; what the schema does not take was damaged too."""
     try:
-        values = {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
+        texts = {name: value.decode() for name, value in row.items() if isinstance(value, bytes) and name not in blobs}
     except UnicodeDecodeError:
         return
+    values = {**row, **texts}
     if sealed and not all(_is_as_stored(values, *seal) for seal in seals.SEALS if seal[0] == table):
         return
     names = ", ".join(values)
@@ -106,21 +126,20 @@ def _is_as_stored(values: dict[str, object], table: str, seal: str, columns: tup
 
 def _rows(damaged: sqlite3.Connection, table: Table) -> Iterator[sqlite3.Row]:
     """Every row that can be had; some may come twice."""
-    number = "rowid AS number," if table.numbered else ""
-    key = "rowid" if table.numbered else "message {0}, number"
+    number = "" if table.key else "rowid AS number,"
     ends: list[int | None] = []
     for direction in ("ASC", "DESC"):
         last = None
-        order = f"{key.format(direction)} {direction}"
+        order = ", ".join(f"{key} {direction}" for key in table.key or ("rowid",))
         try:
             for row in damaged.execute(f"SELECT {number} * FROM {table.name} NOT INDEXED ORDER BY {order}"):  # noqa: S608 (names of ours)
-                last = row["number"] if table.numbered else None
+                last = None if table.key else row["number"]
                 yield row
         except soundness.UNREADABLE:  # Here is the damage: the rest is read from the other end.
             ends.append(last)
         else:
             return
-    if table.numbered:
+    if not table.key:
         yield from _between(damaged, table.name, *ends)
 
 

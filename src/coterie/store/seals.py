@@ -71,15 +71,32 @@ PEER = (
     "files",
 )
 
+DEVICE = (
+    "id",
+    "name",
+    "certificate",
+    "standing",
+    "grants",
+    "addresses",
+    "dial",
+    "paired_at",
+    "seen_at",
+    "theirs",
+    "forgot_us",
+)
+
 SEALS = (
     ("messages", "seal", SENT),
     ("messages", "mark", BECAME),
     ("offers", "seal", OFFER),
     ("peers", "seal", PEER),
+    ("devices", "seal", DEVICE),
 )
 """Table, the column that holds the checksum, the columns that it is of."""
+ADDED = {"devices": 4}
+"""The schema with which a table came, where that was later."""
 
-Value = str | float | None
+Value = str | float | bytes | None
 
 
 def sealed(*values: Value) -> int:
@@ -90,6 +107,8 @@ def sealed(*values: Value) -> int:
 def _spelled(value: Value) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        return value.hex()
     return "\x00" if value is None else repr(float(value))
 
 
@@ -103,9 +122,14 @@ def call(columns: Iterable[str]) -> str:
     return f"sealed({', '.join(columns)})"
 
 
-def seal_all(connection: sqlite3.Connection) -> None:
+def at(version: int) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The seals that a database with this schema has."""
+    return [seal for seal in SEALS if version >= ADDED.get(seal[0], SINCE)]
+
+
+def seal_all(connection: sqlite3.Connection, version: int = SINCE) -> None:
     """Seal every row as it is: for what was written before there were seals."""
-    for table, seal, columns in SEALS:
+    for table, seal, columns in at(version):
         connection.execute(f"UPDATE {table} SET {seal} = {call(columns)}")  # noqa: S608 (names of ours)
 
 

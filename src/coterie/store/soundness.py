@@ -12,7 +12,7 @@ STEPS = 20_000
 
 PORTION = 2_000
 """Rows that are looked at in one transaction: some milliseconds."""
-KEYS = {"messages": "seq", "offers": "message, number", "peers": "id"}
+KEYS = {"messages": "seq", "offers": "message, number", "peers": "id", "devices": "id"}
 """By what the rows of each table are walked."""
 
 _DISK = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)
@@ -69,9 +69,7 @@ def _pages(connection: sqlite3.Connection) -> str | None:
 
 def _rows(connection: sqlite3.Connection) -> str | None:
     """The first kind of row that its checksum contradicts."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] < seals.SINCE:
-        return None
-    for table, seal, columns in seals.SEALS:
+    for table, seal, columns in seals.at(connection.execute("PRAGMA user_version").fetchone()[0]):
         contradicts = f"{seal} <> {seals.call(columns)}"
         if count := sum(_contradicted(connection, table, contradicts)):
             return f"{count} of the rows in {table} do not say what was stored"

@@ -162,6 +162,11 @@ class Agent:
         finally:
             self.events.extendleft(reversed([event for event in passed if "inbox" not in event]))
 
+    def has_said(self) -> bool:
+        """Whether there is an event that nobody has looked at, in a pipe or read along with another."""
+        assert self.process.stdout
+        return bool(self.events) or b"\n" in self._rest or bool(select.select([self.process.stdout], [], [], 0)[0])
+
     def _next(self, deadline: float, what: str) -> Json:
         if self.events:
             return self.events.popleft()

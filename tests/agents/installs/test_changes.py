@@ -8,7 +8,7 @@ import pytest
 
 from coterie.agents.installs.changes import Change, Json, changed, with_emptied
 from coterie.agents.installs.jsontext import Dialect
-from coterie.agents.installs.texts import APPEND, BadText
+from coterie.texts import APPEND, BadText
 
 FORM = Json(Dialect())
 

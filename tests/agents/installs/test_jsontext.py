@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.agents.installs.jsontext import Dialect, delete, parse, set_value
-from coterie.agents.installs.texts import APPEND, BadText, Path
+from coterie.texts import APPEND, BadText, Path
 
 JSON = Dialect()
 JSONC = Dialect(comments=True, commas=True, bom=True)

@@ -8,9 +8,9 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from coterie.agents.installs import jsontext, tomltext
+from coterie.agents.installs import jsontext
 from coterie.agents.installs.jsontext import Dialect
-from coterie.agents.installs.texts import APPEND, BadText, Path, misshapen
+from coterie.texts import APPEND, BadText, Path, misshapen, tomltext
 
 
 class Change(NamedTuple):

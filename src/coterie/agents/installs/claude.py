@@ -13,7 +13,7 @@ from coterie.agents.installs.entries import SERVER, Permission, Server, State
 from coterie.agents.installs.install import Found, Install, tool_names
 from coterie.agents.installs.jsontext import Dialect, parse
 from coterie.agents.installs.targets import Target, read
-from coterie.agents.installs.texts import BadText, Path
+from coterie.texts import BadText, Path
 
 _DIALECT = Dialect(bom=True)
 _PLUGIN = "coterie@"

@@ -14,7 +14,7 @@ from coterie.agents.installs.entries import CORE_TOOLS, SERVER, Table
 from coterie.agents.installs.install import Install
 from coterie.agents.installs.jsontext import Dialect
 from coterie.agents.installs.targets import Target
-from coterie.agents.installs.texts import Path
+from coterie.texts import Path
 
 
 class CodexInstall(Install):

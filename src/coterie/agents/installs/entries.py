@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from coterie.agents.installs.changes import Change, value_at
-from coterie.agents.installs.texts import APPEND, BadText, Path
+from coterie.texts import APPEND, BadText, Path
 
 ADAPTER, HOOK = "coterie-mcp", "coterie-hook"
 """Our programs; whatever runs another one is not ours."""

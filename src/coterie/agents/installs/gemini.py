@@ -15,7 +15,7 @@ from coterie.agents.installs.entries import SERVER, Permission, Server
 from coterie.agents.installs.install import Install, tool_names
 from coterie.agents.installs.jsontext import Dialect
 from coterie.agents.installs.targets import Target
-from coterie.agents.installs.texts import Path
+from coterie.texts import Path
 
 
 class GeminiInstall(Install):

@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from coterie.agents.installs.texts import APPEND, BadText, Path, misshapen, must_not_stand_twice, newline_of
+from coterie.texts import APPEND, BadText, Path, misshapen, must_not_stand_twice, newline_of
 
 _COMMENTS = re.compile(r'"(?:[^"\\]|\\.)*"?|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
 _COMMAS = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=[ \t\r\n]*[}\]])', re.DOTALL)

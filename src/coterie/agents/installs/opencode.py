@@ -13,8 +13,8 @@ from coterie.agents.installs.entries import SERVER, Server, State
 from coterie.agents.installs.install import Install
 from coterie.agents.installs.jsontext import Dialect
 from coterie.agents.installs.targets import Target, WholeFile
-from coterie.agents.installs.texts import Path
 from coterie.agents.opencode import OPENCODE
+from coterie.texts import Path
 
 _NAMES = ("opencode.jsonc", "opencode.json")
 """The first wins where both say something."""

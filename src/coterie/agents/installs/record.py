@@ -11,8 +11,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from coterie.agents.installs.texts import Path
 from coterie.files import FILE_MODE, Home, make_folder
+from coterie.texts import Path
 
 
 class Kept(NamedTuple):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from coterie.agents.installs.changes import Change, Format, changed, empty_before, with_emptied
 from coterie.agents.installs.entries import Entry, State
 from coterie.agents.installs.record import Kept, Record, digest
-from coterie.agents.installs.texts import BadText
 from coterie.errors import CoterieError, Refused
+from coterie.texts import BadText
 
 BYTES_MAX = 64 << 20
 """A configuration beyond this is something else. Claude Code's own file grows to a few megabytes."""

@@ -188,7 +188,23 @@ def _told(client: Client) -> list[Finding]:
     desktop = told.get("desktop_trouble")
     if desktop:
         findings.append(trouble("desktop", desktop["message"], desktop["hint"]))
-    return findings
+    return [*findings, *_relay(told)]
+
+
+def _relay(told: dict[str, Any]) -> Iterator[Finding]:
+    """Other devices: what keeps them from being reached."""
+    relay, problem = told.get("relay"), told.get("relay_trouble")
+    if problem:
+        yield trouble("relay", problem["message"], problem["hint"])
+    if not relay or not (relay["enabled"] or relay["devices"]):
+        return
+    if relay["listening"] and not relay["addresses"]:
+        evidence = f"the relay listens on {', '.join(relay['listening'])}, which no other machine reaches"
+        yield note("relay", evidence, "if they are to: coterie config unset relay.listen_addr")
+    elif not problem:
+        where = f"listens on {', '.join(relay['listening'])}" if relay["listening"] else "does not listen"
+        devices = f"{relay['connected']} of {relay['devices']} paired connected"
+        yield ok("relay", f"the relay {where}; {devices}")
 
 
 def _sessions(client: Client) -> list[dict[str, Any]]:

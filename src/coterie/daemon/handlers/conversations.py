@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie.daemon.handlers.history import find_message, public, within_answer
+from coterie.daemon.handlers.history import find_message, may_read, public, within_answer
 from coterie.daemon.handlers.params import Params, flag, number, text
 from coterie.daemon.handlers.peers import busy, reach
 from coterie.daemon.nudges import Outcome
@@ -34,9 +34,10 @@ def thread(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
     before = int(number(params, "before", 0, 0, 1 << 62)) or None
     limit = int(number(params, "limit", LOG_ROWS_MAX, 1, LOG_ROWS_MAX))
     peer = mine.id if mine else None
-    rows = stored.log(reader, peer=peer, other=None, thread=about, before=before, limit=limit)
+    found = stored.log(reader, peer=peer, other=None, thread=about, before=before, limit=limit)
+    rows = [row for row in found if may_read(daemon, mine, row)]
     shown = within_answer(rows)
-    names = {peer.id: peer.name for peer in daemon.presence.roster}
+    names = daemon.presence.roster.addresses()
     offers = chains.offers(reader, [row["id"] for row in shown])
     return {
         "thread": about,
@@ -48,7 +49,7 @@ def thread(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
             }
             for row in reversed(shown)
         ],
-        "more": len(shown) < len(rows) or len(rows) == limit,
+        "more": len(shown) < len(rows) or len(found) == limit,
         "waits": [
             {"waiter": names.get(wait.waiter, wait.waiter), "for": names.get(wait.recipient, wait.recipient)}
             for wait in daemon.post.waits.in_thread(about)
@@ -65,7 +66,8 @@ def _chain(daemon: Daemon, about: str, mine: Peer | None, me: Peer, names: dict[
     after = chains.made(reader, about, CHAIN_STEPS_MAX, CHAIN_ROWS_MAX)
 
     def shown(rows: list[Row]) -> list[dict[str, Any]]:
-        seen = [row for row in rows if mine is None or mine.id in (row["sender"], row["recipient"])]
+        parties = [row for row in rows if mine is None or mine.id in (row["sender"], row["recipient"])]
+        seen = [row for row in parties if may_read(daemon, mine, row)]
         return [
             {**public(row, names, me, False), "depth": row["depth"], "line": one_line(row["text"], HEADING_CHARS)}
             for row in seen
@@ -95,4 +97,5 @@ def _recipient(daemon: Daemon, row: Row) -> dict[str, Any] | None:
         "reach": reach(daemon, peer) if peer else "none",
         "nudge": told.nudge.value if told.nudge else None,
         "nudge_failure": told.failure,
+        "there": daemon.outbox.standing(row["id"]),
     }

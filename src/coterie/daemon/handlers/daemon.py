@@ -49,7 +49,8 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
     states = [peer.state.value for peer in roster]
     store = _trouble(daemon.store.failure or daemon.store.damage)
     desktop = _trouble(daemon.desktop.problem())
-    wrong = [store, *map(_trouble, daemon.settings.problems()), desktop]
+    relay = _trouble(daemon.relay.problem)
+    wrong = [store, *map(_trouble, daemon.settings.problems()), desktop, relay]
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -68,6 +69,9 @@ def status(daemon: Daemon, connection: Connection, params: Params) -> dict[str, 
         "config": daemon.place.config,
         "trouble": store,
         "desktop_trouble": desktop,
+        "relay_trouble": relay,
+        "relay": daemon.relay.status(),
+        "requests": len(daemon.requests.open()),
         "troubles": [trouble for trouble in wrong if trouble],
     }
 

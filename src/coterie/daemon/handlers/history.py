@@ -9,7 +9,7 @@ from coterie.daemon.handlers.params import Params, flag, maybe_text, number, tex
 from coterie.errors import Ambiguous, NoMatch
 from coterie.frames import frame, heading
 from coterie.limits import LOG_ANSWER_BYTES_MAX, LOG_ROWS_MAX
-from coterie.peers import Peer
+from coterie.peers import PERSON, Peer
 from coterie.store import messages as stored
 from coterie.store.db import Row
 
@@ -28,13 +28,14 @@ def find_message(daemon: Daemon, peer: Peer | None, message: str) -> Row:
     wanted = message.strip().lower()
     wanted = wanted if wanted.startswith("m_") else f"m_{wanted}"
     exact = stored.find(daemon.store.reader, wanted)
-    if exact and (peer is None or peer.id in (exact["sender"], exact["recipient"])):
+    if exact and (peer is None or peer.id in (exact["sender"], exact["recipient"])) and may_read(daemon, peer, exact):
         return exact
-    found = (
+    near = (
         stored.find_by_prefix(daemon.store.reader, wanted, peer.id if peer else None)
         if len(wanted) >= PREFIX_MIN + 2
         else []
     )
+    found = [row for row in near if may_read(daemon, peer, row)]
     if not found:
         whose = f" from or to {peer.name}" if peer else ""
         raise NoMatch(f"no message {message[:40]!r}{whose}", "check_messages with history lists the last ones")
@@ -43,13 +44,21 @@ def find_message(daemon: Daemon, peer: Peer | None, message: str) -> Row:
     return found[0]
 
 
+def may_read(daemon: Daemon, peer: Peer | None, row: Row) -> bool:
+    """Whether a message from or to `peer` (None: anybody's) may be read: not what the person keeps from its recipient,
+    unless it is the person who asks.
+    """
+    mine = peer is not None and peer.kind != PERSON and peer.id == row["recipient"]
+    return not (mine and stored.is_withheld(daemon.store.reader, row))
+
+
 def log(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
     """What was sent, newest last: an agent sees its own mail, a person everybody's."""
     me, narrowed = narrow(daemon, connection, params)
     after = int(number(params, "after", 0, 0, 1 << 62)) or None
     with_texts = flag(params, "texts")
-    rows = stored.log(daemon.store.reader, after=after, **narrowed)
-    names = {peer.id: peer.name for peer in daemon.presence.roster}
+    rows = [row for row in stored.log(daemon.store.reader, after=after, **narrowed) if may_read(daemon, me, row)]
+    names = daemon.presence.roster.addresses()
     shown = within_answer(rows) if with_texts else rows
     return {
         "messages": [public(row, names, me, with_texts) for row in reversed(shown)],

@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from coterie.addresses import describe, resolve_one
+from coterie.addresses import describe, resolve_here
 from coterie.daemon import processes
 from coterie.daemon.handlers.daemon import check_person
 from coterie.daemon.handlers.params import Params, flag, text
@@ -65,7 +65,7 @@ def _named(peer: Peer) -> dict[str, Any]:
 def _allowed(daemon: Daemon, caller: Caller, params: Params) -> Peer:
     """The peer that the call names. Raises `Refused` unless the caller may end it, and it can be ended."""
     me = caller.peer
-    peer = resolve_one(text(params, "peer"), daemon.presence.roster, me)
+    peer = resolve_here(text(params, "peer"), daemon.presence.roster, me)
     same_repo = me is not None and bool(in_scope([peer], "repo", me.cwd, me.repo))
     check_kill(_scope(daemon), is_human=caller.human, same_repo=same_repo)
     _check_can_end(peer, me)

@@ -59,7 +59,7 @@ def _receipts(daemon: Daemon, peer: str, *, everything: bool) -> list[dict[str, 
     """What became of the peer's own messages since it was told last; bad ends are told unasked."""
     rows = stored.receipts(daemon.store.reader, peer, ALL_TOLD if everything else BAD_ENDS, RECEIPTS_MAX)
     telling = {pair for other in daemon.server.connections for pairs in other.calls.values() for pair in pairs}
-    names = {other.id: other.name for other in daemon.presence.roster}
+    names = daemon.presence.roster.addresses()
     return [
         {
             "id": row["id"],

@@ -27,8 +27,10 @@ from coterie.limits import (
 )
 from coterie.peers import PERSON, Peer, State
 from coterie.store import messages as stored
+from coterie.store import outbox
 from coterie.store.db import Row, tell
 from coterie.store.messages import NewMessage
+from coterie.store.outbox import Posting
 from coterie.store.soundness import UNREADABLE
 
 if TYPE_CHECKING:
@@ -73,17 +75,22 @@ def send(daemon: Daemon, connection: Connection, params: Params) -> Pending | An
             return {"messages": _report_stored(daemon, before)}
         raise
     fresh = _fresh(daemon, request, counted)
+    postings = _postings(daemon, request, counted, fresh)
     accepted = Pending()
 
     def told(before: list[Row] | None, failure: Exception | None) -> None:
         # On its way at once, before whoever answers has its turn.
         try:
             daemon.guards.done(counted, stored=not (before or failure))
+            if postings:
+                daemon.outbox.done(postings, stored=not (before or failure))
             accepted.settle(_arrive(daemon, request, fresh, before or [], failure))
         except Exception as error:  # noqa: BLE001 (it is handed on whole to whoever waits for the answer)
             accepted.settle(None, error)
 
     job = partial(stored.accept, send_id=request.id, fresh=fresh, answers=request.acknowledges)
+    if postings:
+        job = partial(outbox.accept, send_id=request.id, fresh=fresh, answers=request.acknowledges, postings=postings)
     daemon.store.write_then(job, told)
     if request.wait_s or settle_s:
         return _finish(daemon, connection, request, accepted, settle_s)
@@ -123,8 +130,12 @@ async def _finish(
         answer = await _await_answer(daemon, connection, request, again=bool(before))
     elif not request.wait_s:
         for number, peer in enumerate(request.recipients, start=1):
+            copy = ids.copy_id(request.id, number)
+            if peer.device:
+                await daemon.outbox.settled(peer.device, copy, settle_s)
+                continue
             await daemon.nudges.settled(peer.id, settle_s)
-            await daemon.post.settled(peer.id, [ids.copy_id(request.id, number)], settle_s)
+            await daemon.post.settled(peer.id, [copy], settle_s)
     return {"messages": _report(daemon, request, before), **(answer or {})}
 
 
@@ -246,7 +257,8 @@ def _recipients(daemon: Daemon, sender: Peer, to: str | None, about: Row | None)
     other = about["sender"] if about["sender"] != sender.id else about["recipient"]
     peer = daemon.presence.roster.get(other)
     if peer is None:
-        raise NoMatch(f"{about['sender_name']} ended long ago", "list_peers shows who is here")
+        gone = "is on a device that is not paired any more" if "@" in about["sender_name"] else "ended long ago"
+        raise NoMatch(f"{about['sender_name']} {gone}", "list_peers shows who is here")
     return Recipients([peer], group=False)
 
 
@@ -265,6 +277,21 @@ def _fresh(daemon: Daemon, request: _Send, counted: Counted) -> list[NewMessage]
     except BaseException:
         daemon.guards.done(counted, stored=False)
         raise
+
+
+def _postings(daemon: Daemon, request: _Send, counted: Counted, fresh: list[NewMessage]) -> list[Posting]:
+    """What goes to other devices, counted there. Raises `Limited`."""
+    pairs = zip(fresh, request.recipients, strict=True)
+    postings = [daemon.outbox.posting(message.id, peer, request.body) for message, peer in pairs if peer.device]
+    if not postings:
+        return []
+    try:
+        daemon.outbox.admit(postings)
+    except CoterieError:
+        _release(daemon, fresh)
+        daemon.guards.done(counted, stored=False)
+        raise
+    return postings
 
 
 def _new(daemon: Daemon, request: _Send, counted: Counted, recipient: Peer, number: int) -> NewMessage:
@@ -357,16 +384,18 @@ def _line(daemon: Daemon, message: str, recipient: str, state: str | None, life_
         row = stored.find(daemon.store.reader, message)
         state = row["state"] if row else "queued"
     peer = daemon.presence.roster.get(recipient)
+    there = daemon.outbox.standing(message) if peer is None or peer.device else None
     return {
         "id": message,
-        "to": peer.name if peer else recipient,
+        "to": peer.address if peer else recipient,
         "to_id": recipient,
         "to_state": peer.state.value if peer else State.ENDED.value,
         "state": state,
         "life_s": life_s,
-        "carrier": entry.offer.carrier.value if entry and entry.offer else None,
+        "carrier": entry.offer.carrier.value if entry and entry.offer else there["carrier"] if there else None,
         "reach": reach(daemon, peer) if peer else "none",
         **_told(daemon, peer, message),
+        **({"there": there} if there else {}),
     }
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from coterie.addresses import resolve_one
+from coterie.addresses import resolve_here
 from coterie.agents import KINDS
 from coterie.agents.kind import OTHER
 from coterie.daemon import processes
 from coterie.daemon.handlers.params import Params, flag, maybe_text, number, text, texts
 from coterie.daemon.nudges import asleep, can_be_told
 from coterie.daemon.usage import Share, root, total
+from coterie.devices import Device
 from coterie.errors import BadInput
 from coterie.frames import one_line
 from coterie.limits import PATH_CHARS_MAX, SESSION_CHARS_MAX
-from coterie.peers import LISTED, PERSON, SCOPES, Claim, Peer, Process, in_scope
+from coterie.peers import LISTED, PERSON, SCOPES, VISITOR, Claim, Peer, Process, in_scope
 from coterie.policy import check_human
 from coterie.store import peers as stored
 
@@ -101,7 +102,9 @@ def _agent(adapter: int, said: int) -> Process | None:
 
 
 async def list_peers(daemon: Daemon, connection: Connection, params: Params) -> dict[str, Any]:
-    """Who is here, in a scope, beginning with who asks."""
+    """Who is here, in a scope, beginning with who asks; and, beside, which devices are paired. Their sessions are named
+    in scope network only, and counted in each.
+    """
     scope = text(params, "scope", "machine")
     if scope not in SCOPES:
         raise BadInput(f"no scope {scope[:40]!r}", f"one of: {', '.join(SCOPES)}")
@@ -114,15 +117,16 @@ async def list_peers(daemon: Daemon, connection: Connection, params: Params) -> 
     if scope == "repo" and not repo:  # A person's shell, or a folder that became a repository since.
         repo = await daemon.presence.repositories.common_dir(cwd)
     found = in_scope(here, scope, cwd, repo)
+    devices = _devices(daemon, scope == "network", everybody)
     if not flag(params, "usage"):
-        return _listing(daemon, me, found)
+        return {**_listing(daemon, me, found), "devices": devices}
     everyone = [me, *found] if me else found
     shares = await daemon.usage.of(everyone)
     holders = Counter(map(root, daemon.presence.roster))
     listing = _listing(daemon, me, found)
     for peer, shown in zip(everyone, [listing["me"]] * bool(me) + listing["peers"], strict=True):
         shown.update(_took(shares.get(peer.id), holders[root(peer)]))
-    return {**listing, "total": total(shares, everyone)}
+    return {**listing, "total": total(shares, everyone), "devices": devices}
 
 
 def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, Any]:
@@ -134,6 +138,28 @@ def _listing(daemon: Daemon, me: Peer | None, found: list[Peer]) -> dict[str, An
         return {**card(daemon, peer, unread), "oldest_unread_s": waits_s}
 
     return {"me": shown(me) if me else None, "peers": [shown(peer) for peer in found]}
+
+
+def _devices(daemon: Daemon, named: bool, everybody: bool) -> list[dict[str, Any]]:
+    """The paired devices, those with a way to them first. Of one without, who was there when it was heard last."""
+    present = daemon.network.present()
+    devices = sorted(daemon.devices, key=lambda device: (device.id not in present, device.name.casefold()))
+    return [_device(daemon, device, device.id in present, named, everybody) for device in devices]
+
+
+def _device(daemon: Daemon, device: Device, connected: bool, named: bool, everybody: bool) -> dict[str, Any]:
+    peers = daemon.presence.roster.remotes(device.id)
+    here = [peer for peer in peers if peer.told in LISTED]
+    known = sorted(peers if everybody else here, key=lambda p: (p.told not in LISTED, p.kind == VISITOR, p.name, p.id))
+    absent_s = None if connected or device.seen_at is None else max(0.0, daemon.clock() - device.seen_at)
+    return {
+        "id": device.id,
+        "name": device.name,
+        "connected": connected,
+        "absent_s": absent_s,
+        "sessions": sum(peer.kind != VISITOR for peer in here),
+        **({"peers": [{**card(daemon, peer, {}), "oldest_unread_s": None} for peer in known]} if named else {}),
+    }
 
 
 def _took(share: Share | None, holders: int) -> dict[str, Any]:
@@ -153,6 +179,8 @@ def card(daemon: Daemon, peer: Peer, unread: dict[str, int]) -> dict[str, Any]:
     return {
         "id": peer.id,
         "name": peer.name,
+        "address": peer.address,
+        "device": peer.label,
         "kind": peer.kind,
         "state": peer.state.value,
         "role": peer.role,
@@ -179,6 +207,8 @@ def busy(daemon: Daemon, peer: Peer) -> bool | None:
 
 def reach(daemon: Daemon, peer: Peer) -> str:
     """How a message gets to a peer now, in a word."""
+    if peer.device:
+        return "link" if peer.device in daemon.network.present() else "waits"
     adapter = daemon.presence.adapters.get(peer.id)
     if peer.kind == PERSON:
         return "terminal"
@@ -203,6 +233,6 @@ async def rename_other(daemon: Daemon, connection: Connection, params: Params) -
     """Set the name or role of another peer; a person's verb."""
     caller = daemon.presence.caller(connection)
     check_human("peers.rename_other", caller.human)
-    peer = resolve_one(text(params, "peer"), daemon.presence.roster, caller.peer)
+    peer = resolve_here(text(params, "peer"), daemon.presence.roster, caller.peer)
     await daemon.presence.describe(peer, params)
     return {"peer": card(daemon, peer, {})}

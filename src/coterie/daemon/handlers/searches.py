@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coterie import ids
-from coterie.daemon.handlers.history import narrow, public, within_answer
+from coterie.daemon.handlers.history import may_read, narrow, public, within_answer
 from coterie.daemon.handlers.params import Params, text
 from coterie.limits import SEARCH_FILL_S, SEARCH_ROWS
 from coterie.store import messages as stored
@@ -30,10 +30,11 @@ async def search(daemon: Daemon, connection: Connection, params: Params) -> dict
     left = await _fill(daemon)
     if left:
         return {"messages": [], "more": True, "left": left, "total": stored.newest(daemon.store.reader)}
-    found = index.find(daemon.store.reader, query, ids.new_token(), **narrowed)
+    near = index.find(daemon.store.reader, query, ids.new_token(), **narrowed)
+    found = [each for each in near if may_read(daemon, me, each.row)]
     hits = {each.row["seq"]: each.hits for each in found}
     shown = within_answer([each.row for each in found])
-    names = {peer.id: peer.name for peer in daemon.presence.roster}
+    names = daemon.presence.roster.addresses()
     return {
         "messages": [{**public(row, names, me, True), "hits": hits[row["seq"]]} for row in reversed(shown)],
         "more": len(shown) < len(found),

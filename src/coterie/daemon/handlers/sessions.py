@@ -93,7 +93,7 @@ async def _ended(daemon: Daemon, peer: Peer) -> dict[str, Any]:
     await daemon.post.record(peer.id, daemon.post.box(peer.id).lapse("the session ended"))
     if anchor(peer) is None:
         daemon.presence.gone(peer)
-    daemon.events.look(peer)
+    daemon.changed(peer)
     return _nothing(peer)
 
 
@@ -122,7 +122,7 @@ async def _note(daemon: Daemon, peer: Peer, name: str, params: Params) -> None:
         peer.endpoint, new = endpoint, True
     if new:
         await daemon.presence.save(peer)
-    daemon.events.look(peer)  # Whether it is busy is not stored.
+    daemon.changed(peer)  # Whether it is busy is not stored.
 
 
 def _nothing(peer: Peer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 from coterie.testing.sim.runs import Run, run, run_many
 from coterie.testing.sim.story import STEPS
 
-ENOUGH = 40
+ENOUGH = 100
 """From so many seeds on a kind of fault that never happened is a failure; one seed has only some."""
 
 
@@ -21,6 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the first seed (0)")
     parser.add_argument("--seeds", type=int, default=1, help="how many, counted up from there (1)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of each run ({STEPS})")
+    parser.add_argument("--devices", type=int, default=0, help="how many; as many as the seed says, if not given")
     parser.add_argument("--history", action="store_true", help="print the whole history of each seed")
     return parser.parse_args()
 
@@ -40,11 +41,11 @@ def main() -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     if arguments.history:
         for seed in seeds:
-            one = run(seed, arguments.steps)
+            one = run(seed, arguments.steps, arguments.devices)
             _say("\n".join(map(str, one.events)))
             for what in one.wrong:
                 _say(f"wrong: {what}")
-    runs = run_many(seeds, arguments.steps, _failed)
+    runs = run_many(seeds, arguments.steps, _failed, arguments.devices)
     never = runs.never() if runs.seeds >= ENOUGH else []
     _say(runs.table())
     if never:

@@ -19,7 +19,7 @@ from coterie.testing.sim.dial import dial
 if TYPE_CHECKING:
     from coterie.mcp.link import Done, Json, Registration
     from coterie.testing.sim.clients import Session
-    from coterie.testing.sim.world import World
+    from coterie.testing.sim.sites import Site
 
 REPORTS = ("offers.written", "mail.written")
 NEVER_S = 1e9
@@ -35,8 +35,8 @@ class SimLink(Link):
         registration: Callable[[], Registration | None],
     ) -> None:
         self._adapter = adapter
-        self._world = adapter.world
-        super().__init__(on_notification, registration, lambda: self._world.time.running)
+        self._site = adapter.site
+        super().__init__(on_notification, registration, lambda: self._site.time.running)
         for descriptor in (self._wake_reader, self._wake_writer):
             os.close(descriptor)
         self._dialling: asyncio.Task[None] | None = None
@@ -44,11 +44,11 @@ class SimLink(Link):
 
     def _connect(self) -> None:
         self._connecting = True
-        self._dialling = self._world.outside.create_task(self._dial())
+        self._dialling = self._site.outside.create_task(self._dial())
 
     async def _dial(self) -> None:
         try:
-            line = await dial(self._world, self._adapter.pid, "adapter", start=True)
+            line = await dial(self._site, self._adapter.pid, "adapter", start=True)
         except CoterieError as error:
             self._outcome = error
         else:
@@ -70,7 +70,7 @@ class SimLink(Link):
         if self._timer:
             self._timer.cancel()
         timeout = self.timeout()
-        self._timer = None if timeout is None else self._world.outside.call_later(timeout, self.turn)
+        self._timer = None if timeout is None else self._site.outside.call_later(timeout, self.turn)
 
     def call(self, method: str, params: Json, done: Done, wait_s: float = 0.0) -> None:
         """Call the daemon. That it heard of a text is noted, as from then on it knows that the text is out."""
@@ -98,8 +98,8 @@ class SimAdapter(Adapter):
 
     _link: SimLink
 
-    def __init__(self, world: World, session: Session, environ: dict[str, str], pid: int) -> None:
-        self.world = world
+    def __init__(self, site: Site, session: Session, environ: dict[str, str], pid: int) -> None:
+        self.site = site
         self.pid = pid
         self.dead = False
         self._of = session
@@ -123,8 +123,8 @@ class SimAdapter(Adapter):
 
     async def tool(self, tool: str, tool_use: str, arguments: Json) -> tuple[str, bool]:
         """A tool call: the text of its result, and whether it failed."""
-        number = self.world.number()
-        self._answers[number] = self.world.outside.create_future()
+        number = self.site.number()
+        self._answers[number] = self.site.outside.create_future()
         if arguments.get("wait_s"):
             self._waiting.add(number)
         meta = {"claudecode/toolUseId": tool_use}
@@ -164,8 +164,8 @@ class SimAdapter(Adapter):
         if self.dead:
             return
         self._out[call] = framed_ids_in(text)
-        if self.world.faults.strikes("inbox hangs"):
-            self.world.at(self.world.time.running + INBOX_S, self._hung, call)
+        if self.site.faults.strikes("inbox hangs"):
+            self.site.at(self.site.time.running + INBOX_S, self._hung, call)
         else:
             super()._post(call, text)
 

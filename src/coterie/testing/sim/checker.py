@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
+from coterie.testing.sim import afar
 from coterie.testing.sim.history import Event
 from coterie.testing.sim.ledger import Ledger, Seen
 
 OVER = ("shown", "acknowledged")
+ENDED = ("expired", "refused", "dead")
 RANK = {"queued": 0, "offered": 1, "shown": 2, "acknowledged": 3}
 SLACK_S = 5.0
 """What a message may live longer or shorter than its life: clocks are read at different moments."""
@@ -23,7 +25,9 @@ UNDER_WAY_S = 0.002
 """What a line takes at most from the daemon to its adapter and on, twice over."""
 
 _ENDS = {"crash", "left", "cut", "killed", "began", "cleared", "no adapter", "new adapter", "no hook"}
-DISTURBING = frozenset({*_ENDS, "failed", "dropped", "unreported", "taken back", "interrupted"})
+DISTURBING = frozenset(
+    {*_ENDS, "failed", "dropped", "unreported", "taken back", "interrupted", "withdrawn", "given back"}
+)
 """After one of these, in the daemon or the recipient's session, a text may be given out of turn, and rightly so."""
 LOST_REPORT = frozenset({"crash", "left", "cut", "unreported", "no hook", "no adapter"})
 """After one of these the daemon may rightly not know that a text went out."""
@@ -37,7 +41,8 @@ STOPS = 2
 def check(events: Iterable[Event]) -> list[str]:
     """What is wrong with a history. Empty if it is as promised."""
     ledger = Ledger(events)
-    return [f"{rule.__name__.lstrip('_').replace('_', ' ')}: {what}" for rule in RULES for what in rule(ledger)]
+    rules = (*RULES, *afar.RULES)
+    return [f"{rule.__name__.lstrip('_').replace('_', ' ')}: {what}" for rule in rules for what in rule(ledger)]
 
 
 def _no_defect(ledger: Ledger) -> Iterator[str]:
@@ -63,7 +68,7 @@ def _kept_arrives(ledger: Ledger) -> Iterator[str]:
     """In the end each message was shown, or is over for a reason, or waits for one that is away."""
     for message, seen in _in_books(ledger):
         state = _state(seen)
-        if state in OVER or (state == "expired" and _lived(ledger, seen)):
+        if state in OVER or (state == "expired" and _lived(ledger, seen)) or _is_over_afar(ledger, seen):
             continue
         if state not in ("queued", "offered"):
             yield f"{message} is {state}, as {_of(seen, 'reason')!r}"
@@ -72,7 +77,8 @@ def _kept_arrives(ledger: Ledger) -> Iterator[str]:
 
 
 def _waits_rightly(ledger: Ledger, seen: Seen) -> bool:
-    session, state = ledger.peers.get(_of(seen, "to_id"), ("", "gone"))
+    books = seen.there[0] if seen.there else seen.kept or {}
+    session, state = ledger.peers.get(books.get("to_id", ""), ("", "gone"))
     if state not in ("live", "loaded"):
         return True
     has = ledger.sessions.get(session, {})
@@ -83,7 +89,9 @@ def _waits_rightly(ledger: Ledger, seen: Seen) -> bool:
 def _life_counts(ledger: Ledger) -> Iterator[str]:
     """No message outlives its life, and none ends before: whatever the wall clock was set to."""
     for message, seen in _in_books(ledger):
-        if _state(seen) in ("queued", "offered") and seen.accepted is not None and _lived(ledger, seen, -SLACK_S):
+        # What became of a message on a device that is forgotten is never told: it stays as it was told last.
+        open_here = _state(seen) in ("queued", "offered") and not ledger.is_estranged(seen)
+        if open_here and seen.accepted is not None and _lived(ledger, seen, -SLACK_S):
             yield f"{message} should have expired"
         early = [number for number, state in seen.told if state == "expired" and not _lived(ledger, seen, at=number)]
         if early:
@@ -107,7 +115,7 @@ def _stored_once(ledger: Ledger) -> Iterator[str]:
 
 def _refused_never_appears(ledger: Ledger) -> Iterator[str]:
     for message, seen in ledger.messages.items():
-        if seen.kept is None and (seen.out or seen.read):
+        if seen.kept is None and not seen.is_notice and (seen.out or seen.read):
             yield f"{message} was given out and is not in the books: {ledger.where((seen.out or seen.read)[0])}"
         elif seen.kept is not None and ledger.sends[_of(seen, "body")].outcome == "refused":
             yield f"{message}, of which its sender was told that it was refused, is there ({_of(seen, 'body')})"
@@ -133,11 +141,24 @@ def _happened(seen: Seen, state: str, by: int) -> bool:
 
 
 def _unseen(ledger: Ledger, seen: Seen, by: int) -> bool:
-    """Whether its prompt was taken back, and the hook of a later one, which would have shown that, told nothing."""
-    if seen.taken_back is None:
+    """Whether its prompt was taken back, or its session cleared before it was read, and the hook that would have shown
+    that told nothing.
+    """
+    since = [number for number in (seen.taken_back, _cleared(ledger, seen, by)) if number is not None]
+    if not since:
         return False
-    who, later = ledger.events[seen.taken_back].who, ledger.events[seen.taken_back : by]
+    who, later = ledger.events[min(since)].who, ledger.events[min(since) : by]
     return any(event.kind == "no hook" and event.who == who for event in later)
+
+
+def _cleared(ledger: Ledger, seen: Seen, by: int) -> int | None:
+    """When the session was cleared to which a text went out before."""
+    for out in seen.out:
+        for number in range(out, by):
+            event = ledger.events[number]
+            if event.kind == "cleared" and event.who == ledger.events[out].who:
+                return number
+    return None
 
 
 def _told_goes_forward(ledger: Ledger) -> Iterator[str]:
@@ -187,7 +208,11 @@ def _let_go(ledger: Ledger, message: str, first: int, second: int) -> bool:
         mine = event.who == who
         reported = reported or (mine and event.kind == "reported" and message in event.what["ids"])
         stops += mine and event.kind == "stop"
-        if (mine and event.kind in lapse) or stops >= STOPS or (not reported and event.kind in LOST_REPORT):
+        if (
+            (mine and event.kind in lapse)
+            or stops >= STOPS
+            or (not reported and event.kind in LOST_REPORT and ledger.here(who, event))
+        ):
             return True
     return False
 
@@ -205,27 +230,49 @@ def _order_is_kept(ledger: Ledger) -> Iterator[str]:
         pairs.setdefault((_of(seen, "from_id"), _of(seen, "to_id")), []).append((message, seen))
     for messages in pairs.values():
         for (older, before), (younger, after) in pairwise(messages):
-            if after.out and before.accepted is not None and _overtaken(ledger, before, younger, after.out[0]):
+            held = before.let_through is not None or after.let_through is not None
+            if held or not after.out or before.accepted is None:
+                continue
+            if _overtaken(ledger, before, younger, after.out[0]):
                 yield f"{younger} went out before {older}: {ledger.where(after.out[0])}"
 
 
 def _overtaken(ledger: Ledger, older: Seen, younger: str, out: int) -> bool:
     event = ledger.events[out]
-    if event.what["carrier"] == "wait" or (older.out and older.out[0] < out) or _state(older) == "expired":
+    if event.what["carrier"] == "wait" or (older.out and older.out[0] < out) or _state(older) in ENDED:
         return False  # An answer that is waited for goes to whoever waits.
     together: list[str] = event.what["ids"]
     if older.kept and older.kept["id"] in together:
         return together.index(older.kept["id"]) > together.index(younger)
     sent = ledger.sends[_of(older, "body")].at
-    whose = (event.who, "daemon", "world")
-    return not any(other.kind in DISTURBING and other.who in whose for other in ledger.events[sent:out])
+    return not any(
+        other.kind in DISTURBING and (other.who == event.who or _is_machine(ledger, event.who, other.who))
+        for other in ledger.events[sent:out]
+    )
+
+
+def _is_machine(ledger: Ledger, who: str, other: str) -> bool:
+    """Whether `other` is what the device of `who` runs on."""
+    return other.partition("-")[0] in ("daemon", "world") and ledger.site(other) in ("", ledger.site(who))
 
 
 def _answer_acknowledges(ledger: Ledger) -> Iterator[str]:
     for message, seen in _in_books(ledger):
         about = ledger.messages.get(_of(seen, "reply_to"))
-        if about and about.kept and _of(about, "to_id") == _of(seen, "from_id") and _state(about) != "acknowledged":
+        books = about and (about.there[0] if about.there else about.kept)
+        if ledger.is_estranged(seen) or (about and ledger.is_estranged(about)):
+            continue
+        if about and books and books["to_id"] == _of(seen, "from_id") and _state(about) != "acknowledged":
             yield f"{message} answers {_of(seen, 'reply_to')}, which is {_state(about)}"
+
+
+def _is_over_afar(ledger: Ledger, seen: Seen) -> bool:
+    """Whether a message to another device came to an end there, or on its way, and it is said why. Of a device that
+    was forgotten nothing more is heard.
+    """
+    afar = "@" in _of(seen, "to")
+    ended = _state(seen) in ("refused", "dead") and bool(_of(seen, "reason")) and not seen.out
+    return ledger.is_estranged(seen) or (afar and ended)
 
 
 def _in_books(ledger: Ledger) -> Iterator[tuple[str, Seen]]:

@@ -22,7 +22,7 @@ from coterie.testing.sim import hooks
 from coterie.testing.sim.adapters import SimAdapter
 
 if TYPE_CHECKING:
-    from coterie.testing.sim.world import World
+    from coterie.testing.sim.sites import Site
 
 CLIENT_LINES_MAX = 30
 """Lines that the client's inbox keeps; it drops what comes beyond, and tells nobody."""
@@ -72,8 +72,8 @@ WORK = "work"
 class Session:
     """One session, over all its processes."""
 
-    def __init__(self, world: World, name: str, kind: Kind) -> None:
-        self.world = world
+    def __init__(self, site: Site, name: str, kind: Kind) -> None:
+        self.site = site
         self.name = name
         self.kind = kind
         self.host = f"session-{name}"
@@ -95,7 +95,7 @@ class Session:
 
     def note(self, kind: str, **what: Any) -> None:
         """Something happened in it."""
-        self.world.history.note(kind, self.name, **what)
+        self.site.history.note(kind, self.name, **what)
 
     def out(self, carrier: str, messages: list[str]) -> None:
         """A carrier put a text before the client."""
@@ -107,19 +107,19 @@ class Session:
     def start(self, source: str = "startup") -> None:
         """Its process begins."""
         self.note("began", source=source)
-        world = self.world
-        self.agent = world.processes.start()
+        site = self.site
+        self.agent = site.processes.start()
         self.environ = {"CLAUDE_CODE_ENTRYPOINT": "cli"}
         if self.kind.resumable:
             self.environ[SESSION] = self.host
         if self.kind.inbox:
             self.environ[SOCKET] = f"/sim/{self.agent}.sock"
         self._start_adapter()
-        self._life = world.outside.create_task(self._live(source))
+        self._life = site.outside.create_task(self._live(source))
 
     def _start_adapter(self) -> None:
-        pid = self.world.processes.start(self.agent, self.environ)
-        self.adapter = SimAdapter(self.world, self, self.environ, pid)
+        pid = self.site.processes.start(self.agent, self.environ)
+        self.adapter = SimAdapter(self.site, self, self.environ, pid)
         self.adapter.begin("claude-code" if self.kind.resumable else "sim-agent")
 
     async def _live(self, source: str) -> None:
@@ -161,7 +161,7 @@ class Session:
             self._life.cancel()
         agent, self.agent, self.busy = self.agent, 0, False
         self.kill_adapter()
-        self.world.processes.end(agent)
+        self.site.processes.end(agent)
         self._forget()
 
     def kill_adapter(self) -> bool:
@@ -171,7 +171,7 @@ class Session:
             return False
         self.note("no adapter")
         adapter.die()
-        self.world.processes.end(adapter.pid)
+        self.site.processes.end(adapter.pid)
         return True
 
     def mend_adapter(self) -> None:
@@ -189,7 +189,7 @@ class Session:
     async def _clear(self) -> None:
         self.note("cleared")
         await self._hook("SessionEnd", reason="clear")
-        self.host = f"session-{self.name}-{self.world.number()}"
+        self.host = f"session-{self.name}-{self.site.number()}"
         self._transcript.clear()
         self._to_answer.clear()
         self._transcript.append(await self._hook("SessionStart", source="clear"))
@@ -206,11 +206,11 @@ class Session:
     def posted(self, text: str) -> None:
         """The adapter posts. Raises OSError if the inbox takes nothing."""
         messages = framed_ids_in(text)
-        if not self.agent or self.world.faults.strikes("inbox fails"):
+        if not self.agent or self.site.faults.strikes("inbox fails"):
             self.note("failed", ids=messages)
             raise ConnectionRefusedError(111, "Connection refused")
         self.out("inbox", messages)
-        if self.world.faults.strikes("inbox drops") or len(self._lines) >= CLIENT_LINES_MAX:
+        if self.site.faults.strikes("inbox drops") or len(self._lines) >= CLIENT_LINES_MAX:
             self.note("dropped", ids=messages)
             return
         self._lines.append(text)
@@ -223,7 +223,7 @@ class Session:
         given, self._transcript = self._transcript, []
         self._read([*given, prompt])
         context = await self._hook("UserPromptSubmit", prompt=prompt)
-        if by_user and self.kind.hooks and self.world.faults.strikes("prompt taken back"):
+        if by_user and self.kind.hooks and self.site.faults.strikes("prompt taken back"):
             self.note("taken back", ids=framed_ids_in(context))
             return
         self._read([context])
@@ -244,15 +244,15 @@ class Session:
             again = True
 
     async def _think(self) -> None:
-        await asyncio.sleep(self.world.random.random() * THINKS_S)
+        await asyncio.sleep(self.site.random.random() * THINKS_S)
 
     async def _step(self, act: Act) -> bool:
         """One tool call and what its results are. False if the user interrupts."""
-        use = f"tool-{self.world.number()}"
+        use = f"tool-{self.site.number()}"
         await self._hook("PreToolUse", tool_use_id=use, tool_name=act.tool)
         result = await self._call(act, use)
         context = await self._hook("PostToolUse", tool_use_id=use, tool_name=act.tool)
-        if self.world.faults.strikes("turn interrupted"):
+        if self.site.faults.strikes("turn interrupted"):
             self.note("interrupted")
             self._transcript += [result, context]
             return False
@@ -265,7 +265,7 @@ class Session:
 
     async def _riding(self) -> list[str]:
         """A line that came meanwhile and is given to the model now: what its hook adds."""
-        if not self._lines or self.world.random.random() >= RIDES:
+        if not self._lines or self.site.random.random() >= RIDES:
             return []
         line = self._lines.popleft()
         self.note("prompt", ids=framed_ids_in(line), rides=True)
@@ -286,7 +286,7 @@ class Session:
         messages = [message for text in texts for message in framed_ids_in(text)]
         depths = [int(depth) for text in texts for depth in _DEPTH.findall(text)]
         for message, depth in zip(messages, depths, strict=True):
-            if depth < DEPTH_MAX and self.world.random.random() < ANSWERED:
+            if depth < DEPTH_MAX and self.site.random.random() < ANSWERED:
                 self._to_answer.append((message, depth))
 
     # --- tools -----------------------------------------------------------------------------------------------------

@@ -16,14 +16,16 @@ from coterie.daemon.git import Repositories
 from coterie.daemon.local import LocalServer
 from coterie.daemon.main import Daemon, Machine, Starter
 from coterie.daemon.usage import Usage
+from coterie.daemon.watch import Watch
 from coterie.errors import CoterieError
 from coterie.files import Home
 from coterie.testing.sim.disk import Crash, SimStore, opener
+from coterie.testing.sim.links import SimRelay
 from coterie.testing.sim.loop import VirtualLoop
 
 if TYPE_CHECKING:
+    from coterie.testing.sim.sites import Site
     from coterie.testing.sim.wires import Wire
-    from coterie.testing.sim.world import World
 
 
 class _Server(LocalServer):
@@ -62,32 +64,41 @@ class _NoRepositories(Repositories):
         return ""
 
 
+class _NoWatch(Watch):
+    """Nobody changes the settings."""
+
+    def start(self) -> None:
+        """Nothing to look at."""
+
+
 class Defects(logging.Handler):
     """Hears what the daemon logs, and notes each exception that is no error of ours: a defect."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, here: Callable[[], Site]) -> None:
         super().__init__(logging.ERROR)
-        self._world = world
+        self._here = here
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note it."""
         error = record.exc_info[1] if record.exc_info else None
-        life = self._world.life
+        site = self._here()
+        life = site.life
         # A daemon that leaves answers nothing that failed because its store is closed: the next one is asked.
         leaving = life is not None and hasattr(life, "server") and life.server.leaving
         if error is not None and not isinstance(error, CoterieError) and not leaving:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{os.path.basename(place.filename)}:{place.lineno}"
-            self._world.history.note("defect", "daemon", error=repr(error), log=record.getMessage(), where=where)
+            who = site.called("daemon")
+            site.history.note("defect", who, error=repr(error), log=record.getMessage(), where=where)
 
 
 class Life:
     """One run of the daemon, from its start to its end."""
 
-    def __init__(self, world: World, place: Home) -> None:
-        self._world = world
+    def __init__(self, site: Site, place: Home) -> None:
+        self._site = site
         self.place = place
-        self.loop = VirtualLoop(world.time)
+        self.loop = VirtualLoop(site.time)
         self.loop.set_exception_handler(self._defect)
         self.running = True
         self.accepting = False
@@ -98,23 +109,28 @@ class Life:
         self.loop.call_soon(self._begin)
 
     def _begin(self) -> None:
-        time = self._world.time
+        time = self._site.time
         machine = Machine(
             clock=lambda place: Clock(place, time.wall, time.lived),
-            store=opener(self._world),
+            store=opener(self._site),
             server=partial(_Server, self),
             repositories=_NoRepositories,
             usage=lambda roster: _NoUsage(roster, dict),
+            relay=partial(SimRelay, self._site, self),
+            watch=_NoWatch,
         )
         try:
             self.daemon = Daemon(self.place, None, False, machine)
         except CoterieError as error:
-            self._world.history.note("defect", "daemon", error=str(error), log="it could not start")
+            self._note("defect", error=str(error), log="it could not start")
             self._over()
             return
-        self._world.tuned(self.daemon)
+        self._site.tuned(self.daemon)
         serving = self.loop.create_task(self.daemon.serve(Starter(None)))
         serving.add_done_callback(self._ended)
+
+    def _note(self, kind: str, **what: Any) -> None:
+        self._site.history.note(kind, self._site.called("daemon"), **what)
 
     def soon(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Have something happen in the daemon."""
@@ -140,30 +156,32 @@ class Life:
         """It is no more, from one instant to the next."""
         self._over()
         points.disarm()
-        self._world.history.note("crash", "daemon", where=where)
-        self._world.disk_after_crash(self.place)
+        self._note("crash", where=where)
+        self._site.disk_after_crash(self.place)
         self.loop.discard()
         if hasattr(self, "daemon") and isinstance(self.daemon.store, SimStore):
             self.daemon.store.abandon()
+        self._site.world.roads.ended(self)
         for wire in self.wires:
             wire.broken()
 
     def _ended(self, serving: asyncio.Task[None]) -> None:
         if not serving.cancelled() and serving.exception():
-            self._world.history.note("defect", "daemon", error=repr(serving.exception()), log="it ended")
-        self._world.history.note("left", "daemon")
+            self._note("defect", error=repr(serving.exception()), log="it ended")
+        self._note("left")
         self._over()
         self._left = True
+        self._site.world.roads.ended(self)
         for wire in self.wires:
             wire.broken()
 
     def _over(self) -> None:
         self.running = self.accepting = False
-        for watch in list(self._world.processes.watches):
+        for watch in list(self._site.processes.watches):
             watch.close()
 
     def _defect(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         leaving = hasattr(self, "server") and self.server.leaving
         if not isinstance(error, CoterieError) and not leaving:
-            self._world.history.note("defect", "daemon", error=repr(error), log=context.get("message"))
+            self._note("defect", error=repr(error), log=context.get("message"))

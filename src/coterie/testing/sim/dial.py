@@ -14,7 +14,7 @@ from coterie.limits import CALL_S, PROTOCOL, PROTOCOL_OLDEST, START_S
 from coterie.testing.sim.wires import Wire
 
 if TYPE_CHECKING:
-    from coterie.testing.sim.world import World
+    from coterie.testing.sim.sites import Site
 
 RETRY_S = 0.02
 """Between two looks for a daemon that is coming up."""
@@ -23,14 +23,14 @@ RETRY_S = 0.02
 class Door:
     """A client's end of a connection, as a socket: what came waits here."""
 
-    def __init__(self, world: World, pid: int) -> None:
-        life = world.serving()
+    def __init__(self, site: Site, pid: int) -> None:
+        life = site.serving()
         if life is None:
             raise Unavailable("the daemon is not running", "coterie up starts it")
         self.came = bytearray()
         self.ended = False
         self.on_ready: Callable[[], None] = lambda: None
-        self._wire = Wire(world, life, pid, self._take, self._lost)
+        self._wire = Wire(site, life, pid, self._take, self._lost)
 
     def _take(self, data: bytes) -> None:
         self.came += data
@@ -64,11 +64,11 @@ class Door:
 class Line:
     """A connection on which one call is made after the other."""
 
-    def __init__(self, world: World, pid: int) -> None:
-        self.door = Door(world, pid)
+    def __init__(self, site: Site, pid: int) -> None:
+        self.door = Door(site, pid)
         self.client = Client(self.door)  # type: ignore[arg-type]
         self.door.on_ready = self._ready
-        self._world = world
+        self._site = site
         self._last_id = 0
         self._answer: asyncio.Future[dict[str, Any]] | None = None
 
@@ -85,7 +85,7 @@ class Line:
     async def call(self, method: str, params: dict[str, Any], wait_s: float = CALL_S) -> Any:
         """Call a method, as `Client.call` does."""
         self._last_id += 1
-        self._answer = self._world.outside.create_future()
+        self._answer = self._site.outside.create_future()
         try:
             self.door.sendall(encode({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}))
             answer = await asyncio.wait_for(self._answer, wait_s)
@@ -102,13 +102,13 @@ class Line:
         self.door.close()
 
 
-async def dial(world: World, pid: int, kind: str, *, start: bool, wait_s: float = CALL_S) -> Line:
+async def dial(site: Site, pid: int, kind: str, *, start: bool, wait_s: float = CALL_S) -> Line:
     """A connection on which hello was said; with `start`, the daemon is started if it is not there."""
-    deadline = world.time.running + START_S
+    deadline = site.time.running + START_S
     versions = {"protocol": [PROTOCOL_OLDEST, PROTOCOL], "version": __version__, "client": kind}
     while True:
-        if world.serving():
-            line = Line(world, pid)
+        if site.serving():
+            line = Line(site, pid)
             try:
                 line.client.hello = await line.call("hello", versions, wait_s)
             except Unavailable as error:
@@ -123,7 +123,7 @@ async def dial(world: World, pid: int, kind: str, *, start: bool, wait_s: float 
         elif not start:
             raise Unavailable("the daemon is not running", "coterie up starts it")
         else:
-            world.start_daemon()
-        if world.time.running > deadline:
+            site.start_daemon()
+        if site.time.running > deadline:
             raise Silent("the daemon was started and is not ready yet")
-        await asyncio.sleep(RETRY_S * (0.5 + world.random.random()))
+        await asyncio.sleep(RETRY_S * (0.5 + site.random.random()))

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from coterie.files import Home
-from coterie.store.db import Job, Store, Told
+from coterie.store.db import Store
 
 if TYPE_CHECKING:
-    from coterie.testing.sim.world import World
+    from coterie.testing.sim.sites import Site
 
 COMMIT_S = 0.002
 """The most that a commit takes on a disk that is well."""
@@ -34,9 +34,9 @@ class Crash(SystemExit):
 class FaultyWriter:
     """The writing connection, before which the disk's faults stand."""
 
-    def __init__(self, connection: sqlite3.Connection, world: World, place: Home) -> None:
+    def __init__(self, connection: sqlite3.Connection, site: Site, place: Home) -> None:
         self._connection = connection
-        self._world = world
+        self._site = site
         self._wal = place.database + "-wal"
 
     def __getattr__(self, name: str) -> Any:
@@ -45,7 +45,7 @@ class FaultyWriter:
     def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
         """One statement, unless the disk does not take it."""
         self._before(sql)
-        if sql == "COMMIT" and self._world.faults.strikes("torn tail"):
+        if sql == "COMMIT" and self._site.faults.strikes("torn tail"):
             self._tear()
         return self._connection.execute(sql, values)
 
@@ -57,9 +57,9 @@ class FaultyWriter:
     def _before(self, sql: str) -> None:
         if not sql.lstrip().startswith(WRITES):
             return
-        if self._world.faults.lasts("disk full", self._world.time.running):
+        if self._site.faults.lasts("disk full", self._site):
             raise _error("database or disk is full", sqlite3.SQLITE_FULL, "SQLITE_FULL")
-        if self._world.disk_fails():
+        if self._site.disk_fails():
             raise _error("disk I/O error", sqlite3.SQLITE_IOERR_WRITE, "SQLITE_IOERR_WRITE")
 
     def _tear(self) -> None:
@@ -68,10 +68,10 @@ class FaultyWriter:
         self._connection.execute("COMMIT")
         after = _read(self._wal)
         sectors = [
-            (after if self._world.random.random() < 0.5 else before)[start : start + SECTOR]
+            (after if self._site.random.random() < 0.5 else before)[start : start + SECTOR]
             for start in range(0, len(after), SECTOR)
         ]
-        self._world.torn = b"".join(sector.ljust(SECTOR, b"\0") for sector in sectors)[: len(after)]
+        self._site.torn = b"".join(sector.ljust(SECTOR, b"\0") for sector in sectors)[: len(after)]
         raise Crash("in the middle of a commit")
 
 
@@ -89,34 +89,44 @@ def _read(path: str) -> bytes:
         return b""
 
 
+class _Wake:
+    """In the place of what the writer's thread waits for."""
+
+    def __init__(self, woken: Callable[[], None]) -> None:
+        self._woken = woken
+
+    def put(self, item: None) -> None:
+        """Wake it."""
+        self._woken()
+
+
 class SimStore(Store):
     """The store, which commits on the loop after a while, where the real one has a thread for that."""
 
-    world: World
+    site: Site
     _waiting = False
     _more = True
     """Whether the end of what is to be written has not come yet."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, world: World, place: Home) -> None:
-        self.world = world
-        super().__init__(FaultyWriter(writer, world, place), reader)  # type: ignore[arg-type]
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, site: Site, place: Home) -> None:
+        self.site = site
+        super().__init__(FaultyWriter(writer, site, place), reader)  # type: ignore[arg-type]
 
     def _start(self) -> None:
-        """No thread."""
+        """No thread: whoever wakes the writer has it write after a while."""
+        self._wake = _Wake(self._write_soon)  # type: ignore[assignment]
 
     def check_beside(self, place: Home) -> None:
         """It was looked through at the start."""
 
-    def write_then(self, job: Job[Any], told: Told, *, soon: bool = False) -> None:
-        """Have it written after a while."""
-        super().write_then(job, told)
+    def _write_soon(self) -> None:
         if not self._waiting and not self._closing:
             self._waiting = True
             self._loop.call_later(self._takes(), self._write_waiting)
 
     def _takes(self) -> float:
-        slow = self.world.faults.lasts("slow disk", self.world.time.running)
-        return self.world.random.random() * (SLOW_S if slow else COMMIT_S)
+        slow = self.site.faults.lasts("slow disk", self.site)
+        return self.site.random.random() * (SLOW_S if slow else COMMIT_S)
 
     def _write_waiting(self) -> None:
         self._waiting = False
@@ -124,7 +134,7 @@ class SimStore(Store):
             return
         batch, self._more = self._next_batch()
         results = self._commit(batch)
-        self._loop.call_later(self.world.random.random() * TOLD_S, self._tell, results)
+        self._loop.call_later(self.site.random.random() * TOLD_S, self._tell, results)
 
     async def _finish(self) -> None:
         await asyncio.sleep(self._takes())
@@ -140,13 +150,13 @@ class SimStore(Store):
         self._writer.close()
 
 
-def opener(world: World) -> Callable[[Home, float], Store]:
+def opener(site: Site) -> Callable[[Home, float], Store]:
     """What opens the store of a simulated daemon."""
 
     def open_store(place: Home, now: float) -> Store:
         class Here(SimStore):
             def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
-                super().__init__(writer, reader, world, place)
+                super().__init__(writer, reader, site, place)
 
         return Here.open(place, now)
 
@@ -156,6 +166,8 @@ def opener(world: World) -> Callable[[Home, float], Store]:
 def after_crash(before: Home, folder: str, torn: bytes | None) -> None:
     """Put what the disk holds after a crash into a fresh `folder`: all that was synced, and of the rest some."""
     os.mkdir(folder, 0o700)
+    if os.path.isdir(before.device):
+        shutil.copytree(before.device, os.path.join(folder, os.path.basename(before.device)))
     for entry in _files(before.folder):
         shutil.copyfile(os.path.join(before.folder, entry), os.path.join(folder, entry))
         os.chmod(os.path.join(folder, entry), 0o600)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coterie.testing.sim.sites import Site
 
 POINTS = ("before-write", "before-commit", "after-commit", "before-push", "after-push", "before-answer")
 """The crash points of a daemon that serves; those of a migration are tested elsewhere."""
+
+POINTS_BETWEEN = ("outbox-stored", "envelope-sent", "arrival-stored")
+"""Those of one that has to do with other devices."""
 
 KINDS = (
     *(f"killed {point}" for point in POINTS),
@@ -33,7 +40,28 @@ KINDS = (
     "machine asleep",
     "burst",
 )
-"""Every kind. One that never happens in a whole run of seeds is a test that tests nothing, and fails."""
+"""Every kind on one device. One that never happens in a whole run of seeds is a test that tests nothing, and fails."""
+
+BETWEEN = (
+    *(f"killed {point}" for point in POINTS_BETWEEN),
+    "connection broken",
+    "line cut in half",
+    "bytes repeated",
+    "dead connection",
+    "nothing gets through",
+    "nothing gets through one way",
+    "hours of nothing",
+    "slow way",
+    "frame lost",
+    "frame lost, and told",
+    "frame late",
+    "frame repeated",
+    "device asleep",
+    "device forgotten",
+    "right withdrawn",
+    "message held",
+)
+"""Every kind between devices."""
 
 
 class Faults:
@@ -42,17 +70,18 @@ class Faults:
     def __init__(self) -> None:
         self.happened: Counter[str] = Counter()
         self._armed: Counter[str] = Counter()
-        self._until: dict[str, float] = {}
+        self._until: dict[tuple[str, str], float] = {}
+        """When it is over, by the kind and the device, and by that device's time."""
 
     def arm(self, kind: str, times: int = 1) -> None:
         """Let it happen at the next occasions."""
-        assert kind in KINDS, kind
+        assert kind in KINDS or kind in BETWEEN, kind
         self._armed[kind] = times
 
-    def last(self, kind: str, until: float) -> None:
-        """Let it be so until then."""
-        assert kind in KINDS, kind
-        self._until[kind] = until
+    def last(self, kind: str, site: Site, seconds: float) -> None:
+        """Let it be so on a device from now on."""
+        assert kind in KINDS or kind in BETWEEN, kind
+        self._until[kind, site.name] = site.time.running + seconds
 
     def strikes(self, kind: str) -> bool:
         """Whether it happens on this occasion; it is counted if it does."""
@@ -62,15 +91,15 @@ class Faults:
         self.happened[kind] += 1
         return True
 
-    def lasts(self, kind: str, now: float) -> bool:
-        """Whether it is so now; it is counted if it is."""
-        on = now < self._until.get(kind, 0.0)
+    def lasts(self, kind: str, site: Site) -> bool:
+        """Whether it is so now on a device; it is counted if it is."""
+        on = site.time.running < self._until.get((kind, site.name), 0.0)
         self.happened[kind] += on
         return on
 
     def count(self, kind: str) -> None:
         """It happened."""
-        assert kind in KINDS, kind
+        assert kind in KINDS or kind in BETWEEN, kind
         self.happened[kind] += 1
 
     def heal(self) -> None:

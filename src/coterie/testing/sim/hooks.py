@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 async def run(session: Session, event: str, **fields: Any) -> str:
     """Run the hook for one event of a session. Returns the context that it printed; it fails open."""
-    world = session.world
+    site = session.site
     told = {"hook_event_name": event, "session_id": session.host, "cwd": f"/sim/{session.name}", **fields}
     params = CLAUDE.hook_event(told, {**session.environ, PID: str(session.agent)})
     if params is None:
         return ""
-    pid = world.processes.start(session.agent, session.environ)
+    pid = site.processes.start(session.agent, session.environ)
     try:
         return await _serve(session, pid, params)
     except CoterieError as error:
         session.note("no hook", event=event, why=error.message)
         return ""
     finally:
-        world.processes.end(pid)
+        site.processes.end(pid)
 
 
 async def _serve(session: Session, pid: int, params: dict[str, Any]) -> str:
-    faults = session.world.faults
-    line = await dial(session.world, pid, "hook", start=False, wait_s=HOOK_S)
+    faults = session.site.faults
+    line = await dial(session.site, pid, "hook", start=False, wait_s=HOOK_S)
     try:
         answer = await line.call("session.event", params, HOOK_S)
         if params["mentioned"]:

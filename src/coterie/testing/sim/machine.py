@@ -77,22 +77,23 @@ class Processes:
         """Somebody wants to hear of ends."""
         return Watch(self, on_end)
 
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """These are the machine's processes, as far as the daemon can tell."""
-        patched = mock.patch.multiple(
-            processes,
-            identify=self.identify,
-            parent=self.parent,
-            environment=self.environment,
-            arguments=lambda pid: [],
-            program=lambda pid: "",
-            has_terminal=lambda pid: True,
-            boot=lambda: "sim",
-            Watch=self.watch,
-        )
-        with patched, mock.patch.object(callers, "person_name", return_value=PERSON_NAME):
-            yield
+
+@contextlib.contextmanager
+def installed(here: Callable[[], Processes], person: Callable[[], str]) -> Iterator[None]:
+    """The processes of the device that runs now are the machine's, as far as its daemon can tell."""
+    patched = mock.patch.multiple(
+        processes,
+        identify=lambda pid: here().identify(pid),
+        parent=lambda pid: here().parent(pid),
+        environment=lambda pid: here().environment(pid),
+        arguments=lambda pid: [],
+        program=lambda pid: "",
+        has_terminal=lambda pid: True,
+        boot=lambda: "sim",
+        Watch=lambda on_end: here().watch(on_end),
+    )
+    with patched, mock.patch.object(callers, "person_name", person):
+        yield
 
 
 class Watch:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coterie import ids
-from coterie.errors import CoterieError, Silent, StoreFailed, Unavailable
+from coterie.errors import CoterieError, NoMatch, Silent, StoreFailed, Unavailable
 from coterie.ids import framed_ids_in
 from coterie.testing.sim.dial import Line, dial
-from coterie.testing.sim.machine import PERSON_NAME as NAME
 
 if TYPE_CHECKING:
-    from coterie.testing.sim.world import World
+    from coterie.testing.sim.sites import Site
 
 TRIES = 3
 """As often `coterie send` tries, with the same id."""
@@ -22,21 +21,21 @@ TEXTS_MAX = 16
 class Person:
     """The person of this device."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._said = 0
 
     def note(self, kind: str, **what: Any) -> None:
         """Something that the person saw."""
-        self._world.history.note(kind, NAME, **what)
+        self._site.history.note(kind, self._site.person, **what)
 
     async def _line(self) -> Line:
-        return await dial(self._world, self._world.processes.start(), "cli", start=True)
+        return await dial(self._site, self._site.processes.start(), "cli", start=True)
 
     async def say(self, to: str, life_s: float | None = None) -> None:
         """Send a message, and send it again if the connection breaks."""
         self._said += 1
-        body, message = f"{NAME}-{self._said}", ids.new_message_id()
+        body, message = f"{self._site.person}-{self._said}", ids.new_message_id()
         self.note("send", body=body, to=to)
         params: dict[str, Any] = {"id": message, "to": to, "text": f"{body} depth 0"}
         if life_s is not None:
@@ -117,3 +116,59 @@ class Person:
         answer = await line.call("peers.list", {"everybody": True})
         line.close()
         return [answer["me"], *answer["peers"]]
+
+    async def network(self) -> list[dict[str, Any]]:
+        """Every session of another device that is known, as this one shows it. Nothing if the daemon cannot be had."""
+        try:
+            line = await self._line()
+        except CoterieError:
+            return []
+        try:
+            answer = await line.call("peers.list", {"everybody": True, "scope": "network"})
+        except CoterieError:
+            return []
+        finally:
+            line.close()
+        return [card for device in answer["devices"] for card in device["peers"]]
+
+    async def forget(self, device: str) -> bool | None:
+        """Forget another device. None if it is not known whether that was done."""
+        try:
+            line = await self._line()
+        except CoterieError:
+            return False
+        try:
+            await line.call("relay.forget", {"device": device})
+        except NoMatch:
+            return False
+        except CoterieError as error:
+            self.note("perhaps", why=error.message)
+            return None
+        finally:
+            line.close()
+        return True
+
+    async def allow(self, device: str, *, give: bool) -> bool:
+        """Give another device the right to write here, or take it. False if that was not done, or perhaps not."""
+        try:
+            line = await self._line()
+        except CoterieError:
+            return False
+        try:
+            await line.call("relay.grant" if give else "relay.revoke", {"device": device, "grants": ["message"]})
+        except CoterieError:
+            return False
+        finally:
+            line.close()
+        return True
+
+    async def approve_all(self) -> int:
+        """Let through whatever waits for a word of this person; how much that was."""
+        line = await self._line()
+        answer = await line.call("relay.requests", {})
+        held = [one for one in answer["requests"] if one["incoming"] and one["state"] == "held"]
+        for one in held:
+            self.note("let through", ids=[one["message"]])
+            await line.call("relay.approve", {"request": one["id"]})
+        line.close()
+        return len(held)

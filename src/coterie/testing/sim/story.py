@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
+from coterie.frames import ITSELF
 from coterie.limits import DAY_S
 from coterie.testing.sim.clients import KINDS, WORK, Act, Session
 from coterie.testing.sim.faults import POINTS
-from coterie.testing.sim.machine import PERSON_NAME
 from coterie.testing.sim.person import Person
+from coterie.testing.sim.sites import Site, kill_at
 from coterie.testing.sim.world import World
 
 SESSIONS = (3, 5)
@@ -18,9 +19,13 @@ STEPS = 40
 """Steps of a run; each is something that somebody does, or that goes wrong."""
 QUIET_ROUNDS = 6
 """Prompts to each session in a world that has healed: what was given to it is evidenced by then."""
+LONGEST_S = 8 * 3600.0
+"""How long a device sleeps at most."""
 SHORT_LIFE_S = 20.0
 """The life of some messages, so that some expire."""
 YEARS_S = 10 * 365 * DAY_S
+
+Result = TypeVar("Result")
 
 
 class Story:
@@ -29,11 +34,15 @@ class Story:
     def __init__(self, world: World, steps: int = STEPS) -> None:
         self._world = world
         self._random = world.random
+        self._longest_s = LONGEST_S
         self._steps = steps
-        self._person = Person(world)
-        kinds = [KINDS[0], *(self._random.choice(KINDS) for _ in range(self._random.randint(*SESSIONS) - 1))]
-        self._sessions = [Session(world, f"s{number}", kind) for number, kind in enumerate(kinds)]
+        self._people = {site.name: Person(site) for site in world.sites}
+        self._sessions = [session for site in world.sites for session in self._inhabitants(site)]
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _inhabitants(self, site: Site) -> list[Session]:
+        kinds = [KINDS[0], *(self._random.choice(KINDS) for _ in range(self._random.randint(*SESSIONS) - 1))]
+        return [Session(site, f"{site.name or 's'}{number}", kind) for number, kind in enumerate(kinds)]
 
     async def tell(self) -> None:
         """All of it."""
@@ -50,7 +59,7 @@ class Story:
 
     async def _begin(self) -> None:
         for session in self._sessions:
-            has = {"inbox": session.kind.inbox, "hooks": session.kind.hooks}
+            has = {"inbox": session.kind.inbox, "hooks": session.kind.hooks, "site": session.site.name}
             self._world.history.note("session", session.name, resumable=session.kind.resumable, **has)
             session.start()
             session.prompt([Act("set_summary", {"name": session.name})])
@@ -59,7 +68,13 @@ class Story:
     # --- what happens ----------------------------------------------------------------------------------------------
 
     def _happen(self) -> None:
-        choices: list[tuple[int, Callable[[], None]]] = [
+        choices = self._choices()
+        weights = [weight for weight, _ in choices]
+        self._random.choices([what for _, what in choices], weights)[0]()
+
+    def _choices(self) -> list[tuple[int, Callable[[], None]]]:
+        """What may happen, each with how often it does."""
+        return [
             (12, self._ask_somebody),
             (2, self._person_says),
             (2, self._person_looks),
@@ -69,11 +84,30 @@ class Story:
             (1, self._clear),
             (1, self._time_is_strange),
         ]
-        weights = [weight for weight, _ in choices]
-        self._random.choices([what for _, what in choices], weights)[0]()
 
-    def _spawn(self, doing: Any) -> None:
-        self._tasks.append(self._world.outside.create_task(doing))
+    def _somewhere(self) -> Site:
+        """A device, and it is there that something happens next."""
+        sites = self._world.sites
+        self._world.here = sites[0] if len(sites) == 1 else self._random.choice(sites)
+        return self._world.here
+
+    def _spawn(self, site: Site, doing: Any) -> None:
+        self._tasks.append(site.outside.create_task(doing))
+
+    async def _at(self, site: Site, doing: Coroutine[Any, Any, Result]) -> Result:
+        """Have something done on a device, and wait for it."""
+        if site.outside is self._world.outside:
+            return await doing
+        return await self._ended(site.outside.create_task(doing))
+
+    async def _ended(self, task: asyncio.Task[Result]) -> Result:
+        if task.get_loop() is self._world.outside:
+            await asyncio.wait([task])
+        else:
+            over = self._world.outside.create_future()
+            task.add_done_callback(lambda done: over.set_result(None))
+            await over
+        return task.result()
 
     def _ask_somebody(self) -> None:
         session = self._random.choice(self._sessions)
@@ -91,15 +125,21 @@ class Story:
         return Act(WORK, {"seconds": self._random.random() * 10})
 
     def _somebody(self, but: Session) -> str:
-        names = [session.name for session in self._sessions if session is not but]
+        names = [self._address(session, but.site) for session in self._sessions if session is not but]
         return self._random.choice([*names, *names, *names, "all"])
+
+    def _address(self, session: Session, seen_from: Site) -> str:
+        return session.name if session.site is seen_from else f"{session.name}@{session.site.name}"
 
     def _person_says(self) -> None:
         life = self._random.choice((None, None, SHORT_LIFE_S))
-        self._spawn(self._person.say(self._random.choice(self._sessions).name, life))
+        site = self._somewhere()
+        to = self._address(self._random.choice(self._sessions), site)
+        self._spawn(site, self._people[site.name].say(to, life))
 
     def _person_looks(self) -> None:
-        self._spawn(self._person.look())
+        site = self._somewhere()
+        self._spawn(site, self._people[site.name].look())
 
     def _burst(self) -> None:
         self._world.faults.count("burst")
@@ -120,16 +160,16 @@ class Story:
 
     def _something_goes_wrong(self) -> None:
         world, random = self._world, self._random
-        now = world.time.running
+        site = self._somewhere()
         wrongs: list[Callable[[], object]] = [
-            lambda: world.kill_at(random.choice(POINTS)),
-            lambda: world.kill_at(random.choice(POINTS)),
-            self._kill_daemon,
-            self._daemon_leaves,
+            lambda: kill_at(world, random.choice(POINTS)),
+            lambda: kill_at(world, random.choice(POINTS)),
+            lambda: self._kill_daemon(site),
+            lambda: self._daemon_leaves(site),
             lambda: world.faults.arm("torn tail"),
-            lambda: world.faults.last("disk full", now + random.random() * 3),
-            lambda: world.fail_disk(random.randint(1, 30)),
-            lambda: world.faults.last("slow disk", now + random.random() * 20),
+            lambda: world.faults.last("disk full", site, random.random() * 3),
+            lambda: site.fail_disk(random.randint(1, 30)),
+            lambda: world.faults.last("slow disk", site, random.random() * 20),
             *(self._arming(kind) for kind in ("request cut", "answer cut", "answer lost")),
             *(self._arming(kind) for kind in ("inbox fails", "inbox hangs", "inbox drops")),
             self._arming("hook dies before it printed"),
@@ -144,12 +184,12 @@ class Story:
     def _arming(self, kind: str) -> Callable[[], object]:
         return lambda: self._world.faults.arm(kind)
 
-    def _kill_daemon(self) -> None:
-        if self._world.kill_daemon():
+    def _kill_daemon(self, site: Site) -> None:
+        if site.kill_daemon():
             self._world.faults.count("daemon killed")
 
-    def _daemon_leaves(self) -> None:
-        life = self._world.serving()
+    def _daemon_leaves(self, site: Site) -> None:
+        life = site.serving()
         if life:
             self._world.faults.count("daemon told to leave")
             life.leave()
@@ -165,25 +205,25 @@ class Story:
             self._world.faults.count("adapter killed")
 
     def _time_is_strange(self) -> None:
-        world = self._world
+        world, site = self._world, self._somewhere()
         which = self._random.choice(("clock set forward", "clock set back", "machine asleep"))
         world.faults.count(which)
         if which == "machine asleep":
-            world.time.sleep(self._random.random() * 8 * 3600)
+            world.suspend(site, self._random.random() * self._longest_s)
         else:
             years = self._random.random() * YEARS_S
-            world.time.jump(years if which == "clock set forward" else -years)
-        world.history.note("time", "world", which=which)
+            site.time.jump(years if which == "clock set forward" else -years)
+        world.history.note("time", site.called("world"), which=which)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
     async def _heal(self) -> None:
         self._world.history.note("healed", "world")
         self._world.heal()
-        if self._world.processes.reused:
+        if any(site.processes.reused for site in self._world.sites):
             self._world.faults.count("pid used again")
         for task in self._tasks:
-            await asyncio.wait([task])
+            await self._ended(task)
         for session in self._sessions:
             session.mend_adapter()
             if not session.agent and self._random.random() < 0.7:
@@ -196,13 +236,24 @@ class Story:
                 session.prompt([Act("check_messages", {}), Act("check_messages", {})])
             await asyncio.sleep(90.0)
             for session in self._sessions:
-                await session.rest()
-        await self._person.look()
-        for card in await self._person.peers():
-            whose = card["cwd"].rpartition("/")[2] or PERSON_NAME
+                await self._at(session.site, session.rest())
+        for site in self._world.sites:
+            await self._at(site, self._people[site.name].look())
+        await self._told()
+        for site in self._world.sites:
+            await self._at(site, self._look_back(site))
+
+    async def _told(self) -> None:
+        """Return when everybody was told what there is to tell."""
+
+    async def _look_back(self, site: Site) -> None:
+        """What is known on a device in the end."""
+        person = self._people[site.name]
+        for card in await person.peers():
+            whose = card["cwd"].rpartition("/")[2] or site.person
             self._world.history.note("peer", whose, id=card["id"], state=card["state"])
-        for row in await self._person.rows():
-            self._world.history.note("kept", PERSON_NAME, **_kept(row))
+        for row in await person.rows():
+            person.note("notice" if row["from_id"] == ITSELF else "kept", **_kept(row), site=site.name)
 
 
 def _kept(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from coterie.daemon.local import Connection
 
 if TYPE_CHECKING:
     from coterie.testing.sim.daemons import Life
-    from coterie.testing.sim.world import World
+    from coterie.testing.sim.sites import Site
 
 LATENCY_S = 0.0005
 """The most that bytes take on their way."""
@@ -84,8 +84,8 @@ class _Transport(asyncio.Transport):
 class Wire:
     """One connection between a process and the daemon."""
 
-    def __init__(self, world: World, life: Life, pid: int, take: Callable[[bytes], None], lost: Callable[[], None]):
-        self._world = world
+    def __init__(self, site: Site, life: Life, pid: int, take: Callable[[bytes], None], lost: Callable[[], None]):
+        self._site = site
         self._life = life
         self._take = take
         """The client's: bytes came."""
@@ -96,7 +96,7 @@ class Wire:
         """Whether the client knows that it is over, or has ended it."""
         self._kept: list[bytes] = []
         self._up_at = self._down_at = 0.0
-        self._protocol = Numbered(life, world.number())
+        self._protocol = Numbered(life, site.number())
         life.wires.append(self)
         life.soon(self._protocol.connection_made, _Transport(self, pid))
 
@@ -106,8 +106,8 @@ class Wire:
         """The client sends."""
         if self.over:
             return
-        if self._world.faults.strikes("request cut"):
-            self._up(data[: int(len(data) * self._world.random.random())])
+        if self._site.faults.strikes("request cut"):
+            self._up(data[: int(len(data) * self._site.random.random())])
             self.cut(keep=True)
         else:
             for piece in self._pieces(data):
@@ -115,7 +115,7 @@ class Wire:
 
     def _up(self, data: bytes) -> None:
         self._up_at = self._arrival(self._up_at)
-        self._world.at(self._up_at, self._arrive_up, data)
+        self._site.at(self._up_at, self._arrive_up, data)
 
     def _arrive_up(self, data: bytes) -> None:
         if self.closing or not self._life.running:
@@ -141,7 +141,7 @@ class Wire:
         if not self.over:
             self.over = True
             self._up_at = self._arrival(self._up_at)
-            self._world.at(self._up_at, self._end_at_daemon)
+            self._site.at(self._up_at, self._end_at_daemon)
 
     def _end_at_daemon(self) -> None:
         if not self.closing and self._life.running:
@@ -154,10 +154,10 @@ class Wire:
         """The daemon sends."""
         if self.closing or not self._life.running:
             return
-        if self._world.faults.strikes("answer lost"):
+        if self._site.faults.strikes("answer lost"):
             self.cut(keep=False)
-        elif self._world.faults.strikes("answer cut"):
-            self._down(data[: int(len(data) * self._world.random.random())])
+        elif self._site.faults.strikes("answer cut"):
+            self._down(data[: int(len(data) * self._site.random.random())])
             self.cut(keep=True)
         else:
             for piece in self._pieces(data):
@@ -165,7 +165,7 @@ class Wire:
 
     def _down(self, data: bytes) -> None:
         self._down_at = self._arrival(self._down_at)
-        self._world.at(self._down_at, self._arrive_down, data)
+        self._site.at(self._down_at, self._arrive_down, data)
 
     def _arrive_down(self, data: bytes) -> None:
         if not self.over and data:
@@ -185,7 +185,7 @@ class Wire:
 
     def _tell_client(self) -> None:
         self._down_at = self._arrival(self._down_at)
-        self._world.at(self._down_at, self._end_at_client)
+        self._site.at(self._down_at, self._end_at_client)
 
     def _end_at_client(self) -> None:
         if not self.over:
@@ -196,21 +196,21 @@ class Wire:
 
     def cut(self, *, keep: bool) -> None:
         """It breaks between the two, for both. `keep`: what is on its way still arrives."""
-        self._world.history.note("cut", "world")
+        self._site.history.note("cut", self._site.called("world"))
         if not keep:
             self.over, lost = True, not self.over
             if lost:
-                self._world.at(self._arrival(self._down_at), self._client_lost)
+                self._site.at(self._arrival(self._down_at), self._client_lost)
         else:
             self._tell_client()
         self._up_at = self._arrival(self._up_at)
-        self._world.at(self._up_at, self._end_at_daemon)
+        self._site.at(self._up_at, self._end_at_daemon)
 
     def _arrival(self, after: float) -> float:
-        return max(after + IN_ORDER_S, self._world.time.running + self._world.random.random() * LATENCY_S)
+        return max(after + IN_ORDER_S, self._site.time.running + self._site.random.random() * LATENCY_S)
 
     def _pieces(self, data: bytes) -> list[bytes]:
-        if self._world.random.random() >= PIECES:
+        if self._site.random.random() >= PIECES:
             return [data]
-        middle = int(len(data) * self._world.random.random())
+        middle = int(len(data) * self._site.random.random())
         return [piece for piece in (data[:middle], data[middle:]) if piece]

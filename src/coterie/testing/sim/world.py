@@ -1,34 +1,53 @@
-"""The whole of a simulated machine: its time, its processes, its disk, its daemon, and all who use it."""
+"""The whole of a simulated world: its devices, and the time that passes for all of them."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
+from hashlib import sha256
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from coterie import ids, points
-from coterie.daemon.main import Daemon
-from coterie.files import Home
-from coterie.testing.sim.clock import Time
-from coterie.testing.sim.daemons import Defects, Life
-from coterie.testing.sim.disk import Crash, after_crash
+from coterie.limits import HEARTBEAT_S, RECONNECT_MAX_S, SILENT_INTERVALS
+from coterie.testing.sim import direct
+from coterie.testing.sim.clock import BEGIN, Time
+from coterie.testing.sim.daemons import Defects
 from coterie.testing.sim.faults import Faults
 from coterie.testing.sim.history import History
 from coterie.testing.sim.loop import VirtualLoop
-from coterie.testing.sim.machine import Processes
+from coterie.testing.sim.machine import installed
+from coterie.testing.sim.roads import Roads
+from coterie.testing.sim.sites import Site
 
-START_S = 0.2
-"""What a daemon takes to start."""
 ROUNDS_MAX = 100_000
-"""Rounds of the loops in one run, which takes some thousands; more are programs that never come to rest."""
+"""Rounds of the loops of one device in one run, which takes some thousands; more never come to rest."""
 IN_MEMORY = "/dev/shm"
 """Where the files lie if there is such a folder: thousands of runs must not wear a disk out."""
+NAMES = "abc"
+
+
+class Pace(NamedTuple):
+    """How soon relays notice that a link is dead, and call again."""
+
+    heartbeat_s: float
+    reconnect_max_s: float
+    healed_s: float
+    """Within so long of healing everything has arrived."""
+
+
+PACES = (Pace(5, 20, 30), Pace(HEARTBEAT_S, RECONNECT_MAX_S, SILENT_INTERVALS * HEARTBEAT_S + 30))
+"""Set to be quick, and as by default. A connection that died without a word is noticed after three intervals."""
+YEARS_S = 10 * 365 * 86_400.0
+"""How far the wall clocks of two devices may lie apart."""
+DRIFT = 0.01
+"""How much faster or slower one counts the seconds than another."""
 
 
 class Stuck(AssertionError):
@@ -36,39 +55,49 @@ class Stuck(AssertionError):
 
 
 class World:
-    """One machine."""
+    """One device, or several that are joined."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, devices: int = 1) -> None:
         self.random = Random(seed)
-        self.time = Time()
-        self.history = History(self.time)
         self.faults = Faults()
-        self.processes = Processes(Random(seed + 1))
-        self.outside = VirtualLoop(self.time)
-        """Runs everything but the daemon."""
-        self.life: Life | None = None
-        self.torn: bytes | None = None
-        self._fails_in: int | None = None
         self._numbers = 0
-        self._lives = 0
         self._rounds = 0
-        self._starting = False
         self._root = tempfile.mkdtemp(prefix="coterie-sim-", dir=IN_MEMORY if os.path.isdir(IN_MEMORY) else None)
-        self._place = self._home(0)
-        os.mkdir(self._place.folder, 0o700)
+        self.time = Time()
+        """The time of the story: that of its device, if there is only one."""
+        self.history = History(self.time)
+        self.pace = Random(f"{seed} pace").choice(PACES)
+        self.direct = Random(f"{seed} fabric").random() < 0.5
+        """Whether the shipped fabric carries the frames, or that of the simulator."""
+        self.roads = Roads(self)
+        self.sites = [self._site(number, seed, devices) for number in range(devices)]
+        self.outside = VirtualLoop(self.time) if devices > 1 else self.sites[0].outside
+        """Runs the story, and whatever lies between devices."""
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self.here = self.sites[0]
+        """The device of which something runs now."""
 
-    def _home(self, number: int) -> Home:
-        place = Home(os.path.join(self._root, str(number)))
-        place.config = os.path.join(place.folder, "config.toml")
-        return place
+    def _site(self, number: int, seed: int, devices: int) -> Site:
+        if devices == 1:
+            return Site(self, "", self.time, Random(seed + 1), self._root)
+        odd = Random(f"{seed} {number}")
+        begin = BEGIN + odd.choice((0.0, odd.uniform(-YEARS_S, YEARS_S)))
+        time = Time(begin, 1 + odd.choice((0.0, odd.uniform(-DRIFT, DRIFT))))
+        site = Site(self, NAMES[number], time, odd, os.path.join(self._root, NAMES[number]))
+        site.identify(sha256(f"{seed} {number}".encode()).digest())
+        site.host = f"10.0.0.{number + 1}"
+        site.configure(self.pace)
+        return site
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """It is this world in which the code runs."""
         chance = Random(self.random.random())
-        logger, handler = logging.getLogger("coterie"), Defects(self)
+        logger, handler = logging.getLogger("coterie"), Defects(lambda: self.here)
         level, passed_on = logger.level, logger.propagate
-        with self.processes.installed(), mock.patch.object(ids, "entropy", chance.randbytes):
+        running = installed(lambda: self.here.processes, lambda: self.here.person)
+        with running, direct.installed(self.random), mock.patch.object(ids, "entropy", chance.randbytes):
             logger.addHandler(handler)
             logger.propagate = False
             logger.setLevel(logging.ERROR)
@@ -82,10 +111,16 @@ class World:
                 self._close()
 
     def _close(self) -> None:
-        if self.life and self.life.running:
-            self.life.killed("the end")
-        self.outside.discard()
+        for site in self.sites:
+            self.here = site
+            site.close()
+        if len(self.sites) > 1:
+            self.outside.discard()
         shutil.rmtree(self._root)
+
+    def device(self, device: str) -> Site:
+        """The device with this id."""
+        return next(site for site in self.sites if site.device == device)
 
     def number(self) -> int:
         """A fresh number."""
@@ -94,102 +129,75 @@ class World:
 
     # --- time ------------------------------------------------------------------------------------------------------
 
-    def at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> None:
-        """Have something happen outside the daemon, at that time."""
-        self.outside.call_at(when, callback, *arguments)
-
     def run(self, story: Coroutine[Any, Any, None]) -> None:
         """Let time pass until `story` is told."""
         telling = self.outside.create_task(story)
         while not telling.done():
             self._settle()
-            if telling.done():
-                break
-            due = [when for when in (self.outside.next_due(), self._daemon_due()) if when is not None]
-            if not due:
-                raise Stuck("nothing is due, and the story is not over")
-            self.time.advance(min(due))
+            if not telling.done():
+                self._pass()
         telling.result()
 
-    def _daemon_due(self) -> float | None:
-        return self.life.loop.next_due() if self.life and self.life.running else None
+    def _pass(self) -> None:
+        """It is the moment in which something is due next, for all who are awake."""
+        awake = [site for site in self.sites if not site.asleep]
+        clocks = [(site.time, site.next_due()) for site in awake]
+        if len(self.sites) > 1:
+            clocks.append((self.time, self.outside.next_due()))
+        due = [(time.when(when), number, when) for number, (time, when) in enumerate(clocks) if when is not None]
+        if not due:
+            raise Stuck("nothing is due, and the story is not over")
+        now, first, when = min(due)
+        for number, (time, _) in enumerate(clocks):
+            if number == first:
+                time.advance(when)
+            else:
+                time.reach(now)
 
     def _settle(self) -> None:
         """Let everybody do what is due now."""
-        while self._rounds < ROUNDS_MAX:
+        while self._rounds < ROUNDS_MAX * len(self.sites):
             self._rounds += 1
-            life = self.life
-            if self.outside.is_due():
-                self.outside.round()
-            elif life and life.running and life.loop.is_due():
-                life.round()
-            else:
+            if not self._turn():
                 return
-        raise Stuck(f"{ROUNDS_MAX} rounds, and it is not over at {self.time.running:g} s")
+        raise Stuck(f"{self._rounds} rounds, and it is not over at {self.time.running:g} s")
 
-    # --- the daemon ------------------------------------------------------------------------------------------------
+    def _turn(self) -> bool:
+        if len(self.sites) > 1 and self.outside.is_due():
+            self.outside.round()
+            return True
+        for site in self.sites:
+            if not site.asleep:
+                self.here = site
+                if site.turn():
+                    return True
+        return False
 
-    def tuned(self, daemon: Daemon) -> None:
-        """A daemon was made. A test may change something in it."""
+    def suspend(self, site: Site, seconds: float) -> None:
+        """A device sleeps for so long, in the middle of whatever it does, while the others go on."""
+        if len(self.sites) == 1:
+            site.time.sleep(seconds)
+        elif not site.asleep:
+            site.asleep = True
+            self._awake.clear()
+            self.outside.call_later(seconds, self._wake, site, seconds)
 
-    def serving(self) -> Life | None:
-        """The daemon, if one takes connections."""
-        return self.life if self.life and self.life.running and self.life.accepting else None
+    def _wake(self, site: Site, seconds: float) -> None:
+        site.asleep = False
+        site.time.sleep(seconds)
+        self.history.note("woke", site.called("world"))
+        self.roads.pump()
+        if not any(site.asleep for site in self.sites):
+            self._awake.set()
 
-    def start_daemon(self) -> None:
-        """Somebody needs it. Of any number of starters one starts it."""
-        if not self._starting and not (self.life and self.life.running):
-            self._starting = True
-            self.at(self.time.running + START_S * self.random.random(), self._begin_life)
-
-    def _begin_life(self) -> None:
-        self._starting = False
-        self._lives += 1
-        self.history.note("start", "daemon", life=self._lives)
-        self.life = Life(self, self._place)
-
-    def disk_after_crash(self, before: Home) -> None:
-        """What the next daemon finds."""
-        torn, self.torn = self.torn, None
-        self._place = self._home(self._lives)
-        after_crash(before, self._place.folder, torn)
-
-    def kill_daemon(self) -> bool:
-        """It is killed between two things that it does."""
-        if self.life is None or not self.life.running:
-            return False
-        self.life.killed("between two steps")
-        return True
-
-    def kill_at(self, point: str) -> None:
-        """It is killed when it comes to a point, some visits from now."""
-
-        def end() -> None:
-            self.faults.count(f"killed {point}")
-            raise Crash(point)
-
-        points.disarm()
-        points.arm(point, self.random.randint(1, 4), end)
-
-    # --- the disk --------------------------------------------------------------------------------------------------
-
-    def fail_disk(self, statement: int) -> None:
-        """The disk fails at the statement of this number, counted from now."""
-        self._fails_in = statement
-
-    def disk_fails(self) -> bool:
-        """Whether it fails at this one."""
-        if self._fails_in is None:
-            return False
-        self._fails_in -= 1
-        if self._fails_in > 0:
-            return False
-        self._fails_in = None
-        self.faults.count("disk error")
-        return True
+    async def all_awake(self) -> None:
+        """Return when no device sleeps."""
+        await self._awake.wait()
 
     def heal(self) -> None:
         """From now on nothing goes wrong."""
         self.faults.heal()
-        self._fails_in = None
+        for site in self.sites:
+            site.heal()
+        self.roads.heal()
         points.disarm()

@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from coterie.agents.installs import jsontext, tomltext
+from coterie.agents.installs import jsontext
 from coterie.agents.installs.changes import value_at
 from coterie.agents.installs.checks.probes import Handshakes
 from coterie.agents.installs.entries import SERVER, State, runs_hook
 from coterie.agents.installs.install import HOME_VARIABLE, Found, Install
 from coterie.agents.installs.jsontext import Dialect
 from coterie.agents.installs.targets import Standing, read
-from coterie.agents.installs.texts import BadText, Path
 from coterie.errors import CoterieError
 from coterie.files import home
+from coterie.texts import BadText, Path, tomltext
 
 LENIENT = Dialect(comments=True, commas=True, bom=True)
 """For files in which nothing is ours: whether their owner reads them is not the question here."""

@@ -1,4 +1,4 @@
-"""What edits of JSON and TOML texts share. Pure."""
+"""What edits of JSON and TOML texts share, and those of TOML. Pure."""
 
 from __future__ import annotations
 

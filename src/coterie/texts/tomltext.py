@@ -12,7 +12,7 @@ import re
 import tomllib
 from typing import Any, NamedTuple
 
-from coterie.agents.installs.texts import BadText, Path, newline_of
+from coterie.texts import BadText, Path, newline_of
 
 _BOM = "\ufeff"
 _TOKEN = re.compile(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.agents.installs.changes import Change, Toml, changed
-from coterie.agents.installs.texts import BadText, Path
-from coterie.agents.installs.tomltext import delete, parse, set_value, statements
+from coterie.texts import BadText, Path
+from coterie.texts.tomltext import delete, parse, set_value, statements
 
 OURS: Path = ("mcp_servers", "coterie")
 PUT = [

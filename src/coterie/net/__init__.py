@@ -1,0 +1,1 @@
+"""What crosses the network: identity, pairing, links. Nothing here knows what the frames are about."""
