@@ -33,25 +33,26 @@ def fields(thing):
     names = [*getattr(thing, "__dict__", ()), *(n for c in type(thing).__mro__ for n in getattr(c, "__slots__", ()))]
     return [(name, getattr(thing, name)) for name in names if hasattr(thing, name)]
 
-def walk(path, thing, sizes, seen, depth=0):
-    if id(thing) in seen or depth > 12:
-        return
-    if isinstance(thing, HELD):
-        seen.add(id(thing))
-        sizes[path] = sizes.get(path, 0) + len(thing)
-        for value in (thing.values() if isinstance(thing, dict) else thing):
-            walk(path + "[]", value, sizes, seen, depth + 1)
-    elif type(thing).__module__.startswith("coterie."):
-        seen.add(id(thing))
-        for name, value in fields(thing):
-            walk(path + "." + name, value, sizes, seen, depth + 1)
+def walk(path, thing):
+    # Each thing under the shortest way to it.
+    sizes, seen, waiting = {}, {id(thing)}, collections.deque([(path, thing)])
+    while waiting:
+        path, thing = waiting.popleft()
+        if isinstance(thing, HELD):
+            sizes[path] = sizes.get(path, 0) + len(thing)
+            below = [(path + "[]", value) for value in (thing.values() if isinstance(thing, dict) else thing)]
+        elif type(thing).__module__.startswith("coterie."):
+            below = [(path + "." + name, value) for name, value in fields(thing)]
+        else:
+            continue
+        waiting += [pair for pair in below if id(pair[1]) not in seen and not seen.add(id(pair[1]))]
+    return sizes
 
 def the_daemon():
     return next(thing for thing in gc.get_objects() if isinstance(thing, Daemon))
 
 def count(*_):
-    sizes = {}
-    walk("daemon", the_daemon(), sizes, set())
+    sizes = walk("daemon", the_daemon())
     path = os.environ["COTERIE_HOME"] + "/sizes"
     with open(path + ".new", "w") as file:
         json.dump(sizes, file)
