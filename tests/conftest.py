@@ -154,7 +154,7 @@ def is_daemon(pid: int) -> bool:
     """Whether the process is one of our daemons: only what a test started is ever ended."""
     try:
         return b"coterie.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

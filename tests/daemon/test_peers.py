@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Place, wait_for
+from conftest import Place, running, wait_for
 from coterie import ids
 from coterie.errors import HumanOnly, Refused
 from coterie.testing.agent import Agent
@@ -168,7 +168,7 @@ def test_a_recycled_pid_is_not_the_process_that_had_it(daemon: Place) -> None:
     for agent in daemon.agents:
         os.kill(agent.pids["adapter"], 19)  # Their own registration would correct it.
     os.kill(pid, 9)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or b"Z" in Path(f"/proc/{pid}/stat").read_bytes(), "it is gone")
+    wait_for(lambda: not running(pid), "it is gone")
     daemon.start()
     wait_for(lambda: state_of(daemon, "web") == "away", "web is noticed to be gone")
     os.kill(api.pids["adapter"], 18)
