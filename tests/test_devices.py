@@ -19,6 +19,7 @@ from coterie.devices import (
     device_id,
     free_label,
     grants_in,
+    known_grants,
     read_id,
     short,
     shown,
@@ -128,3 +129,8 @@ def test_free_label() -> None:
         "desk-3",
         "old",
     ]
+
+
+def test_a_right_that_only_a_newer_release_knows_is_none() -> None:
+    assert known_grants(["see", "teleport", "exec", ""]) == {Grant.SEE, Grant.EXEC}
+    assert known_grants([]) == frozenset()

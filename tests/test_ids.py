@@ -17,6 +17,7 @@ ID = "m_4t8x0b6n2c5v"
 def test_forms() -> None:
     assert re.fullmatch(r"p_[0-9a-hjkmnp-tv-z]{8}", ids.new_peer_id())
     assert re.fullmatch(r"m_[0-9a-hjkmnp-tv-z]{12}", ids.new_message_id())
+    assert re.fullmatch(r"r_[0-9a-hjkmnp-tv-z]{12}", ids.new_request_id())
     assert re.fullmatch(r"c_[0-9a-hjkmnp-tv-z]{12}", ids.new_token())
 
 

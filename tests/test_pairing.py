@@ -23,6 +23,7 @@ from coterie.pairing import (
     confirmation,
     derived,
     label_of,
+    owned,
     pairing_key,
     password,
     same,
@@ -268,6 +269,12 @@ TestStory = Story.TestCase
 def of(vector: dict[str, Any]) -> Transcript:
     prints = {name: bytes.fromhex(vector[name]) for name in ("joiner", "inviter", "joiner_message", "inviter_message")}
     return Transcript(vector["form"], **prints, joiner_name=vector["joiner_name"], inviter_name=vector["inviter_name"])
+
+
+def test_what_the_joiner_signs_is_for_nothing_else() -> None:
+    """A signature under one confirmation is none under another, and reads like no other text that a device signs."""
+    assert owned(b"x" * 32) == b"coterie pairing owner 1\n" + b"x" * 32
+    assert owned(b"x" * 32) != owned(b"y" * 32)
 
 
 @pytest.mark.parametrize("vector", VECTORS["pairings"])
