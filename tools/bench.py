@@ -66,6 +66,11 @@ PROMISES = {
     "B16": ("flood_0",),
     "B17": ("throng_0",),
     "B18": ("search_first", "search_rare", "search_command"),
+    "B19": ("link_pairing", "link_again"),
+    "B20": ("link_message", "link_echo_there"),
+    "B21": ("link_per_second", "link_catch_up"),
+    "B22": ("link_killed", "link_silent"),
+    "B23": ("link_memory",),
 }
 """The ids in README.md, and the rows here that measure them."""
 
