@@ -10,6 +10,7 @@ import pytest
 
 from cli.conftest import Shell
 from cli.detached import COTERIE
+from coterie.cli import relay
 from coterie.cli.main import ALIASES, COMMANDS, coterie
 
 
@@ -17,7 +18,7 @@ from coterie.cli.main import ALIASES, COMMANDS, coterie
 @pytest.mark.promise("C1")
 def test_every_command_has_help_with_an_example_and_json(name: str) -> None:
     entry = COMMANDS[name]
-    command = getattr(import_module(f"coterie.cli.{entry.module}"), entry.attribute)
+    command = getattr(import_module(f"coterie.cli.{entry.module}"), name)
     context = click.Context(command, info_name=f"coterie {name}")
     text = command.get_help(context)
     assert "Examples:\n" in text
@@ -35,8 +36,14 @@ def test_help_lists_the_commands_and_the_exit_codes_without_loading_any(shell: S
     for code in ("0    done", "1    refused", "2    wrong usage", "3    the daemon", "4    not yet"):
         assert code in ended.out
     assert set(ended.err.split()) == {
-        "coterie.cli", "coterie.cli.main", "coterie.cli.say", "coterie.errors", "coterie.frames", "coterie.limits",
-    }  # fmt: skip
+        "coterie.cli",
+        "coterie.cli.lazy",
+        "coterie.cli.main",
+        "coterie.cli.say",
+        "coterie.errors",
+        "coterie.frames",
+        "coterie.limits",
+    }
     assert shell.ok() == ended.out
 
 
@@ -50,7 +57,7 @@ def test_peers_loads_little(shell: Shell) -> None:
 
 
 def test_no_command_imports_the_daemon_or_the_store() -> None:
-    for entry in COMMANDS.values():
+    for entry in (*COMMANDS.values(), *relay.COMMANDS.values()):
         import_module(f"coterie.cli.{entry.module}")
     allowed = {
         "agents",

@@ -27,7 +27,7 @@ HASTY = "import coterie.daemon.handlers.relay as verbs\nverbs.MEET_S = 0.2\n"
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example_and_json(name: str) -> None:
-    command = getattr(import_module(f"coterie.cli.relay.{COMMANDS[name].module}"), name)
+    command = getattr(import_module(f"coterie.cli.{COMMANDS[name].module}"), name)
     text = command.get_help(click.Context(command, info_name=f"coterie relay {name}"))
     assert f"    coterie relay {name}" in text
     assert "--json" in text

@@ -4,84 +4,47 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from coterie import __version__
 from coterie.cli import say
+from coterie.cli.lazy import Entry, LazyGroup
 from coterie.errors import BadInput, CoterieError
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-
-class Entry(NamedTuple):
-    """Where a command is, and its line in the list of commands, for which nothing needs to be loaded."""
-
-    module: str
-    attribute: str
-    line: str
-
-
 COMMANDS = {
-    "peers": Entry("peers", "peers", "Who is here, beginning with you."),
-    "send": Entry("send", "send", "Send a message, and say how far it got."),
-    "inbox": Entry("inbox", "inbox", "Read your mail."),
-    "reply": Entry("send", "reply", "Answer a message."),
-    "log": Entry("log", "log", "What was sent, and what became of it."),
-    "search": Entry("log", "search", "Find messages by their words."),
-    "thread": Entry("thread", "thread", "A whole conversation, and why it is not answered."),
-    "watch": Entry("watch", "watch", "What happens, as it happens."),
-    "name": Entry("describe", "name", "Show or set your name, or a peer's."),
-    "role": Entry("describe", "role", "Show or set your role, or a peer's."),
-    "relay": Entry("relay", "relay", "Other devices: pair, connect, and say what they may do."),
-    "init": Entry("init", "init", "Set up the agents on this machine, or take it back."),
-    "doctor": Entry("doctor", "doctor", "What really works, and what to do about the rest."),
-    "kill": Entry("kill", "kill", "End the session of a peer."),
-    "config": Entry("config", "config", "Every setting, its value and where that comes from; set one."),
-    "export": Entry("export", "export", "Write peers and messages as JSON lines."),
-    "backup": Entry("backup", "backup", "Copy the database, while it is used."),
-    "restore": Entry("restore", "restore", "Put a copy of the database in its place."),
-    "status": Entry("status", "status", "How the daemon is, and where its files are."),
-    "up": Entry("power", "up", "Switch coterie on, and start its daemon."),
-    "down": Entry("power", "down", "Switch coterie off on this machine, until: coterie up."),
-    "completion": Entry("completion", "completion", "Print what lets your shell complete commands and names."),
+    "peers": Entry("peers", "Who is here, beginning with you."),
+    "send": Entry("send", "Send a message, and say how far it got."),
+    "inbox": Entry("inbox", "Read your mail."),
+    "reply": Entry("send", "Answer a message."),
+    "log": Entry("log", "What was sent, and what became of it."),
+    "search": Entry("log", "Find messages by their words."),
+    "thread": Entry("thread", "A whole conversation, and why it is not answered."),
+    "watch": Entry("watch", "What happens, as it happens."),
+    "name": Entry("describe", "Show or set your name, or a peer's."),
+    "role": Entry("describe", "Show or set your role, or a peer's."),
+    "relay": Entry("relay", "Other devices: pair, connect, and say what they may do."),
+    "init": Entry("init", "Set up the agents on this machine, or take it back."),
+    "doctor": Entry("doctor", "What really works, and what to do about the rest."),
+    "kill": Entry("kill", "End the session of a peer."),
+    "config": Entry("config", "Every setting, its value and where that comes from; set one."),
+    "export": Entry("export", "Write peers and messages as JSON lines."),
+    "backup": Entry("backup", "Copy the database, while it is used."),
+    "restore": Entry("restore", "Put a copy of the database in its place."),
+    "status": Entry("status", "How the daemon is, and where its files are."),
+    "up": Entry("power", "Switch coterie on, and start its daemon."),
+    "down": Entry("power", "Switch coterie off on this machine, until: coterie up."),
+    "completion": Entry("completion", "Print what lets your shell complete commands and names."),
 }
 ALIASES = {"kill-broker": "down"}
 """Names that other systems have for a command; understood and not listed."""
 
 
-class Commands(click.Group):
-    """The commands. The module of one is loaded when it is used."""
+class Commands(LazyGroup):
+    """The commands."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command, in the order of the help."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, loaded now."""
-        entry = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
-        if entry is None:
-            return None
-        command: click.Command = getattr(import_module(f"coterie.cli.{entry.module}"), entry.attribute)
-        return command
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so, without loading any."""
-        from click.shell_completion import CompletionItem  # It loads some 3 ms worth of others.
-
-        if incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
-        found = [name for name in COMMANDS if name.startswith(incomplete)]
-        return [CompletionItem(name, help=COMMANDS[name].line) for name in found]
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without loading any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items()])
+    entries, aliases = COMMANDS, ALIASES
 
 
 def _exit_codes() -> str:

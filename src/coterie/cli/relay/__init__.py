@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
-
 import click
 
 from coterie.cli import say
+from coterie.cli.lazy import Entry, LazyGroup
 from coterie.cli.options import examples
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-
-class Entry(NamedTuple):
-    """Where a command is, and its line in the list."""
-
-    module: str
-    line: str
-
-
 COMMANDS = {
-    "invite": Entry("inviting", "Invite a device: a code that it joins with, once."),
-    "join": Entry("joining", "Pair with the device that made an invitation."),
-    "pair": Entry("inviting", "Invite by a raw code alone."),
-    "accept": Entry("joining", "Pair by a raw code with the device at an address."),
-    "peers": Entry("listing", "The paired devices."),
-    "status": Entry("listing", "Whether this device listens, who is connected, and what waits."),
-    "identity": Entry("listing", "Who this device is."),
-    "preview": Entry("listing", "What other devices are shown of the sessions here."),
-    "discover": Entry("listing", "Devices in reach."),
-    "serve": Entry("linking", "Listen for paired devices, from now on."),
-    "connect": Entry("linking", "Keep a link to a paired device."),
-    "disconnect": Entry("linking", "Have no link to a device."),
-    "rename": Entry("linking", "Call a device otherwise here."),
-    "forget": Entry("linking", "Cut a device off now, and refuse its key from now on."),
-    "grant": Entry("rights", "Give a device rights here."),
-    "revoke": Entry("rights", "Take rights from a device, at once."),
-    "ask": Entry("rights", "Ask a device for a right there."),
-    "requests": Entry("rights", "What devices ask of you, and what was asked of them."),
-    "approve": Entry("rights", "Give what is asked for."),
-    "refuse": Entry("rights", "Give nothing, and say so."),
+    "invite": Entry("relay.inviting", "Invite a device: a code that it joins with, once."),
+    "join": Entry("relay.joining", "Pair with the device that made an invitation."),
+    "pair": Entry("relay.inviting", "Invite by a raw code alone."),
+    "accept": Entry("relay.joining", "Pair by a raw code with the device at an address."),
+    "peers": Entry("relay.listing", "The paired devices."),
+    "status": Entry("relay.listing", "Whether this device listens, who is connected, and what waits."),
+    "identity": Entry("relay.listing", "Who this device is."),
+    "preview": Entry("relay.listing", "What other devices are shown of the sessions here."),
+    "discover": Entry("relay.listing", "Devices in reach."),
+    "serve": Entry("relay.linking", "Listen for paired devices, from now on."),
+    "connect": Entry("relay.linking", "Keep a link to a paired device."),
+    "disconnect": Entry("relay.linking", "Have no link to a device."),
+    "rename": Entry("relay.linking", "Call a device otherwise here."),
+    "forget": Entry("relay.linking", "Cut a device off now, and refuse its key from now on."),
+    "grant": Entry("relay.rights", "Give a device rights here."),
+    "revoke": Entry("relay.rights", "Take rights from a device, at once."),
+    "ask": Entry("relay.rights", "Ask a device for a right there."),
+    "requests": Entry("relay.rights", "What devices ask of you, and what was asked of them."),
+    "approve": Entry("relay.rights", "Give what is asked for."),
+    "refuse": Entry("relay.rights", "Give nothing, and say so."),
 }
 
 
-class Relay(click.Group):
+class Relay(LazyGroup):
     """The commands on other devices."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command, in the order of the help."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, loaded now."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        command: click.Command = getattr(import_module(f"coterie.cli.relay.{entry.module}"), cmd_name)
-        return command
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so, without loading any."""
-        from click.shell_completion import CompletionItem  # It loads some 3 ms worth of others.
-
-        if incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
-        found = [name for name in COMMANDS if name.startswith(incomplete)]
-        return [CompletionItem(name, help=COMMANDS[name].line) for name in found]
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without loading any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items()])
+    entries = COMMANDS
 
 
 @click.group(
